@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve check test test-all acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-ml install-noise install-ocr install-pods
+.PHONY: help demo dev serve check check-types check-rest test test-all acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-lake install-ml install-noise install-ocr install-pods
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -30,11 +30,11 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 	$(PIP) install $(TORCH)
 	@touch $@
 
-.venv/.installed-test: requirements-test.lock .venv/.installed-alerts .venv/.installed-app .venv/.installed-auto-labels .venv/.installed-lab .venv/.installed-ml .venv/.installed-noise .venv/.installed-ocr .venv/.installed-pods
+.venv/.installed-test: requirements-test.lock .venv/.installed-alerts .venv/.installed-app .venv/.installed-auto-labels .venv/.installed-lab .venv/.installed-lake .venv/.installed-ml .venv/.installed-noise .venv/.installed-ocr .venv/.installed-pods
 	$(LOCKED) -r $<
 	@touch $@
 
-install-alerts install-app install-auto-labels install-lab install-ml install-noise install-ocr install-pods: install-%: .venv/.installed-% ## installs an optional part
+install-alerts install-app install-auto-labels install-lab install-lake install-ml install-noise install-ocr install-pods: install-%: .venv/.installed-% ## installs an optional part
 
 demo: .venv/.installed-auto-labels ## runs the whole pipeline on a simulated board, in about three minutes
 	$(BIN)/bizcharts demo
@@ -49,12 +49,17 @@ serve: .venv/.installed ## runs the service on the live board; Dagster UI on 127
 # Many processes with several threads each would spend their time waiting for one another.
 test test-all acceptance: export OMP_NUM_THREADS ?= 1
 
-check: .venv/.installed-test ## runs ruff, mypy and lint-imports
+check: .venv/.installed-test ## runs ruff, mypy and lint-imports, two at a time
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-types check-rest
+
+check-types:
+	$(BIN)/mypy
+
+check-rest:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	cd bizcharts_pipeline/training/onpod && ../../../$(BIN)/mypy --config-file ../../../pyproject.toml --cache-dir ../../../.mypy_cache/onpod --exclude nothing --explicit-package-bases .
 	$(BIN)/lint-imports
+	cd bizcharts_pipeline/training/onpod && ../../../$(BIN)/mypy --config-file ../../../pyproject.toml --cache-dir ../../../.mypy_cache/onpod --exclude nothing --explicit-package-bases .
 
 test: check ## runs the checks and the quick tests
 	$(PYTEST) -m 'not slow and not acceptance'
@@ -65,8 +70,8 @@ test-all: check ## runs the checks and every test but the long runs
 acceptance: .venv/.installed-test ## runs the long tests
 	$(BIN)/python -m pytest -m acceptance --timeout 3600
 
-bench: .venv/.installed-test ## runs the benchmarks, each compared with a peer or a lower bound
-	$(BIN)/python -m benchmarks
+bench: .venv/.installed-test ## runs the benchmarks (or ROOMS="tick text"); fails if a ratio is worse than usual
+	$(BIN)/python -m benchmarks --compare $(ROOMS)
 
 lock: ## resolves the dependencies again and pins versions and hashes
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

@@ -3,10 +3,7 @@
 import dagster as dg
 
 from assets.reporting import check, picture
-from bizcharts_pipeline.archive.calendar_plot import svg_calendar
-from bizcharts_pipeline.warehouse.coverage import coverage, summary
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.overlap import overlap_problems
 
 DAYS_DRAWN = 730
 
@@ -26,6 +23,8 @@ ARCHIVE_CHECKS = [
 
 def live_and_archive_agree(database: Database) -> dg.AssetCheckResult:
     """Check the recorded comparisons of the newest days."""
+    from bizcharts_pipeline.warehouse.overlap import overlap_problems
+
     with database.read() as connection:
         problems = overlap_problems(connection)
     return check(problems, asset="warosu_posts", name="live_and_archive_agree", severity=dg.AssetCheckSeverity.WARN)
@@ -33,6 +32,9 @@ def live_and_archive_agree(database: Database) -> dg.AssetCheckResult:
 
 def no_day_is_missing(database: Database) -> dg.AssetCheckResult:
     """Find missing days, and draw the calendar."""
+    from bizcharts_pipeline.archive.calendar_plot import svg_calendar
+    from bizcharts_pipeline.warehouse.coverage import coverage, summary
+
     with database.read() as connection:
         days = coverage(connection)
     sums = summary(days)

@@ -43,8 +43,8 @@ class AutoLabelsConfig(dg.Config):
             CHECK,
             asset="auto_labels",
             description=(
-                "Every paid model is usable: key, model, price, quota and prompt. It fails with the "
-                "reason and stops nothing: earlier labels are kept, and the data set is built."
+                "Every paid model is usable: key, model, price, quota and prompt. The check fails with "
+                "the reason, but stops no run: earlier labels are kept, and the data set is still built."
             ),
         )
     ],
@@ -137,8 +137,8 @@ def _of_run(provider: "ProviderReport") -> Mapping[str, object]:
         "posts": provider.posts,
         **provider.by_status,
         **({"ended": f"{provider.closing.kind}: {provider.closing.why}"} if provider.closing else {}),
-        **({"batches handed in": batches.submitted, "collected": batches.collected} if batches else {}),
-        **({"batches under way": batches.running, "problems": batches.problems} if batches else {}),
+        **({"batches submitted": batches.submitted, "collected": batches.collected} if batches else {}),
+        **({"batches in progress": batches.running, "problems": batches.problems} if batches else {}),
     }
 
 

@@ -28,7 +28,8 @@ def backtest_report(warehouse: Warehouse, prices: Prices) -> dg.MaterializeResul
 
     home = Path(warehouse.home)
     try:
-        report = backtest(warehouse.open(), home, prices.parameters().coins, utc_now())
+        now = utc_now()
+        report = backtest(warehouse.open_at(now), home, prices.parameters().coins, now)
     except LabMissing as missing:
         raise dg.Failure(str(missing), allow_retries=False) from None
     return dg.MaterializeResult(

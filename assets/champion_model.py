@@ -6,8 +6,9 @@ import dagster as dg
 from pydantic import Field
 from pydantic.functional_validators import AfterValidator
 
-from assets.reporting import Stopwatch
+from assets.reporting import Stopwatch, table
 from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.warehouse.model_previews import previews
 from bizcharts_pipeline.warehouse.models import champion
 from resources.training import Training
 from resources.warehouse import Warehouse
@@ -39,21 +40,22 @@ class ChampionConfig(dg.Config):
     description=(
         "The model whose scores are published. A candidate is promoted only if it is significantly better than the "
         "champion and the baselines on gold; a winner that trains on this machine is then refitted on all labels. "
-        "A person may override that, with a name and a reason. Every decision is stored in `model_decisions`."
+        "What a switch would change is measured before it, on the posts of the last days, and stored in "
+        "`model_previews`; one that would move the index by much waits for a person. A vision model is asked for it on "
+        "the server of `[vision]`, within its `usd_per_day`. "
+        "A person may override the gate, with a name and a reason. Every decision is stored in `model_decisions`."
     ),
 )
 def champion_model(
     context: dg.AssetExecutionContext, config: ChampionConfig, warehouse: Warehouse, training: Training
 ) -> dg.MaterializeResult:
-    stopwatch = Stopwatch()
-    database = warehouse.open()
-    if config.override:
-        from bizcharts_pipeline.models.promotion import override
+    from bizcharts_pipeline.models.preview import changed_most, in_words
 
+    stopwatch = Stopwatch()
+    database = warehouse.open_at(utc_now())
+    if config.override:
         with stopwatch("override"):
-            override(
-                database, training.home_path(), config.override, who=config.who, reason=config.reason, now=utc_now()
-            )
+            training.override(database, config.override, who=config.who, reason=config.reason, now=utc_now())
         decided: dict[str, Any] = {"overridden_by": config.who, "reason": config.reason}
     else:
         with stopwatch("decide"):
@@ -64,12 +66,17 @@ def champion_model(
         ]
         decided = {"decisions": dg.MetadataValue.md("\n".join(lines) or "There is no candidate.")}
     with stopwatch("look back"), database.read() as connection:
-        present = champion(connection)
+        present, previewed = champion(connection), previews(connection)[-1:]
+    shown = {
+        "newest_preview": in_words(previewed[0]) if previewed else "none yet",
+        "posts_that_changed_most": table(changed_most(previewed[0])) if previewed else "none yet",
+    }
     return dg.MaterializeResult(
         data_version=dg.DataVersion(present.model_version if present else "none"),
         metadata={
             "model_version": present.model_version if present else "none yet: the lexicon, once a post is scored",
             **decided,
+            **shown,
             **stopwatch.metadata(),
         },
     )

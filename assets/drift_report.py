@@ -18,7 +18,7 @@ from resources.warehouse import Warehouse
     description=(
         "Compares the last 7 days with the weeks before: class mix less what prices explain, vocabulary, unknown "
         "words, the accuracy and confidence that the champion's probabilities promise, and its accuracy on posts "
-        "labelled at random. One report a day in `drift_reports`; a day that has one keeps it. An alarm needs worse "
+        "labelled at random. One report a day is stored in `drift_reports` and not changed later. An alarm needs worse "
         "accuracy on labels, or two other measures on three days running; a false one is expected at most once in ten "
         "months. docs/methodology.md has the rules."
     ),
@@ -49,7 +49,7 @@ def drift_report(warehouse: Warehouse, fear_greed: FearGreed) -> dg.MaterializeR
 
 @dg.asset_check(
     asset="drift_report",
-    description="No drift alarm stands. docs/operating.md says what to do about one; it stops nothing.",
+    description="There is no drift alarm. docs/operating.md says what to do about one; an alarm stops no run.",
 )
 def model_is_not_stale(warehouse: Warehouse) -> dg.AssetCheckResult:
     from bizcharts_pipeline.drift.words import verdict_sentence

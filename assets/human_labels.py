@@ -30,7 +30,8 @@ def human_labels(warehouse: Warehouse, labelling: Labelling) -> dg.MaterializeRe
     from bizcharts_pipeline.warehouse.labels import labellers
 
     stopwatch = Stopwatch()
-    database, ledger, settings, now = warehouse.open(), labelling.ledger(), labelling.settings(), utc_now()
+    ledger, settings, now = labelling.ledger(), labelling.settings(), utc_now()
+    database = warehouse.open_at(now)
     require_ledger(database, ledger)
     with stopwatch("write labels"):
         report = materialise_labels(database, ledger, now)

@@ -22,7 +22,8 @@ from resources.warehouse import Warehouse
 def index_exports(warehouse: Warehouse, fear_greed: FearGreed) -> dg.MaterializeResult:
     from bizcharts_pipeline.exports.write import FOLDER, export
 
-    report = export(warehouse.open(), Path(warehouse.home) / FOLDER, fear_greed.parameters(), utc_now())
+    now = utc_now()
+    report = export(warehouse.open_at(now), Path(warehouse.home) / FOLDER, fear_greed.parameters(), now)
     return dg.MaterializeResult(
         metadata={
             "folder": dg.MetadataValue.path(str(report.folder)),

@@ -16,6 +16,7 @@ from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.as_of import newest_readings
 from bizcharts_pipeline.warehouse.previews import Preview, most_mentioned_coins
 from bizcharts_pipeline.warehouse.published import Reading
+from bizcharts_pipeline.warehouse.rescoring import rescoring
 from resources.fear_greed import FearGreed
 from resources.scorers import Scorers
 from resources.warehouse import Warehouse
@@ -70,10 +71,11 @@ def indexes(
     stopwatch = Stopwatch()
     now = utc_now()
     database = warehouse.open_at(now)
+    scorer = scorers.champion(database)
     with stopwatch("load, compute, append"):
         update = bring_indexes_up_to_date(
             database,
-            scorers.champion(database),
+            scorer,
             now,
             fear_greed.parameters(),
             everything=config.scope == "everything",
@@ -81,6 +83,8 @@ def indexes(
     with stopwatch("look back"), database.read() as connection:
         days, hours = newest_readings(connection, "day", PLOTTED_DAYS), newest_readings(connection, "hour", SHOWN_HOURS)
         coins = most_mentioned_coins(connection)
+        own = not hours or hours[0].model_version == scorer.model_version
+        progress = None if own else rescoring(connection, now, fear_greed.parameters().history_days)
     words = in_words(hours[0], fear_greed.parameters()) if hours else "no reading yet"
     yield dg.MaterializeResult(
         asset_key="fear_greed_index",
@@ -90,6 +94,7 @@ def indexes(
             **(numbers(hours[0]) if hours else {}),
             "newest readings": table(in_rows([*hours, *days[:SHOWN_DAYS]], fear_greed.parameters())),
             "new_final_readings": update.new_readings,
+            **({"switch": str(progress), "posts_left_to_score": progress.posts_left} if progress else {}),
             **stopwatch.metadata(),
         },
     )

@@ -28,7 +28,7 @@ def label_queue(warehouse: Warehouse, labelling: Labelling, active_learning: Act
     from bizcharts_pipeline.warehouse.label_queue import first_queued
 
     stopwatch = Stopwatch()
-    database, after = warehouse.open(), timedelta(days=labelling.settings().relabel_after_days)
+    database, after = warehouse.open_at(utc_now()), timedelta(days=labelling.settings().relabel_after_days)
     with stopwatch("choose and write"):
         report = build_queue(database, labelling.ledger(), active_learning.parameters(), utc_now(), relabel_after=after)
     with stopwatch("look back"), database.read() as connection:

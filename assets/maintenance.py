@@ -56,9 +56,9 @@ def maintenance(context: dg.AssetExecutionContext, warehouse: Warehouse, retenti
         metadata={
             **{f"runs_deleted: {job}": runs for job, (runs, _) in deleted.items()},
             "megabytes_of_runs_freed": round(sum(freed for _, freed in deleted.values()) / 1e6, 1),
-            **{f"taken away: {rule.rule}": rule.rows for rule in report.rules},
-            "taken_away": table(Preview(COLUMNS, [tuple(row) for row in report.table()])),
-            "database_file": str(report),
+            **{f"deleted: {rule.rule}": rule.rows for rule in report.rules},
+            "deleted": table(Preview(COLUMNS, [tuple(row) for row in report.table()])),
+            "database": str(report),
             **({"picture_store": report.problem} if report.problem else {}),
             "database_megabytes": round(report.compaction.bytes_after / 1e6, 1),
         }

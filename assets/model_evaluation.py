@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     ),
 )
 def model_evaluation(warehouse: Warehouse, training: Training) -> dg.MaterializeResult:
-    stopwatch = Stopwatch()
+    stopwatch, now = Stopwatch(), utc_now()
     with stopwatch("evaluate"):
-        report = training.evaluate(warehouse.open(), utc_now())
+        report = training.evaluate(warehouse.open_at(now), now)
     # By kind, not by version, so that the UI draws one curve for all ensembles.
     judged = {
         line.name.rpartition("-")[0] or line.name: line.figures

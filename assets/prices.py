@@ -8,8 +8,6 @@ from pydantic import Field
 from assets.reporting import Stopwatch, check, table
 from assets.retries import with_retries
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.prices.rotation import fill_daily, update_prices, update_reference_index
-from bizcharts_pipeline.warehouse.prices import newest_prices, newest_readings
 from resources.prices import Prices
 from resources.warehouse import Warehouse
 
@@ -48,6 +46,9 @@ class CoinPricesConfig(dg.Config):
     ],
 )
 def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
+    from bizcharts_pipeline.prices.rotation import fill_daily, update_prices
+    from bizcharts_pipeline.warehouse.prices import newest_prices
+
     stopwatch = Stopwatch()
     now = utc_now()
     database, rotation = warehouse.open_at(now), prices.rotation()
@@ -96,6 +97,9 @@ def reference_index(context: dg.AssetExecutionContext, warehouse: Warehouse, pri
 
 
 def _reference_index(warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
+    from bizcharts_pipeline.prices.rotation import update_reference_index
+    from bizcharts_pipeline.warehouse.prices import newest_readings
+
     now = utc_now()
     database = warehouse.open_at(now)
     report = update_reference_index(database, prices.reference_session(), prices.alternative_me_url, now)

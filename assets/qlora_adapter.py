@@ -59,6 +59,7 @@ def _train(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(registered.model.model_version),
         metadata={
+            "starts_from": order.start,
             "gold_posts_asked": len(gold.asked),
             **({"gold_posts_asked_by_text_alone": by_thread(gold.by_text_alone)} if gold.by_text_alone else {}),
             **({"gold_posts_not_asked": by_thread(gold.not_asked)} if gold.not_asked else {}),

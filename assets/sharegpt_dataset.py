@@ -28,8 +28,9 @@ def sharegpt_dataset(
     from bizcharts_pipeline.training.dataset import build_dataset
 
     stopwatch = Stopwatch()
+    now = utc_now()
     with stopwatch("choose and write"):
-        report = build_dataset(warehouse.open(), labelling.home_path(), labelling.settings(), utc_now())
+        report = build_dataset(warehouse.open_at(now), labelling.home_path(), labelling.settings(), now)
     version = report.version
     rows = version.train_rows + version.validation_rows if version else 0
     missing_pictures = left_out_for_pictures(report.left_out, rows)

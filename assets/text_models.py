@@ -47,8 +47,9 @@ text_ensemble = _text_model(
     "text_ensemble",
     "ensemble",
     ("scikitlearn", "pytorch"),
-    "The mean of TF-IDF, frozen encoder and lexicon, each trained on the same posts: their errors differ. "
-    "docs/training-flow.md has the contribution of each.",
+    "The mean of TF-IDF, frozen encoder, the training posts with similar vectors, and lexicon, each trained on the "
+    "same posts: their errors differ. With a file in `[ml.transfer]` it also learns a feature from that. "
+    "docs/training-flow.md has the figures.",
 )
 image_model = _text_model(
     "image_model",

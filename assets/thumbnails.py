@@ -24,7 +24,7 @@ NAMED_PROBLEMS = 50
         "picture is a status with a reason in `thumbnails`, never a failed run. See docs/content-safety.md."
     ),
 )
-def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
+def thumbnails(context: dg.AssetExecutionContext, warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
     from bizcharts_pipeline.images.fetch import fetch_pictures  # which no minutely run needs
     from bizcharts_pipeline.training.dataset import remove_withdrawn
 
@@ -32,10 +32,13 @@ def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
     database = warehouse.open_at(utc_now())
     with stopwatch("purge, fetch and store"), closing(images.client()) as client:
         report = fetch_pictures(database, images.home_path(), client, images.limits(), utc_now())
+    for warning in report.warnings:
+        context.log.warning(f"thumbnails: {warning}")
     with stopwatch("purge data sets"):
         removed = remove_withdrawn(database, images.home_path())
     with stopwatch("look back"), database.read() as connection:
         held = status_counts(connection)
+    problems = report.warnings + report.problems
     return dg.MaterializeResult(
         metadata={
             **{f"pictures: {status}": count for status, count in report.counts.items()},
@@ -44,7 +47,7 @@ def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
             "pictures_purged": report.fates.purged_pictures,
             "more_waiting": report.more_waiting,
             **({"data_sets_removed": ", ".join(removed)} if removed else {}),
-            **({"problems": "\n".join(report.problems[:NAMED_PROBLEMS])} if report.problems else {}),
+            **({"problems": "\n".join(problems[:NAMED_PROBLEMS])} if problems else {}),
             "all_pictures_by_status": held,
             **stopwatch.metadata(),
         }

@@ -30,30 +30,36 @@ def train_text_model(
     """Train a text model, register it as a candidate and report it. It trains on a pod if its kind has a script for
     that and ``text_on_pod`` is set.
 
-    If the pretrained base model is missing, or too few posts have pictures for a model that reads them, report that
-    without failing: the other models can be trained.
+    If the pretrained base model is missing, or too few posts, or none, are labelled and have pictures for a model that
+    reads them, report that without failing: the other models can be trained, or say what they need.
     """
+    from bizcharts_pipeline.sentiment.loading import WITH_PICTURES
     from bizcharts_pipeline.training.recipe import BaseMissing, TooFewPictures
     from bizcharts_pipeline.training.text_pod_job import SCRIPTS
-    from bizcharts_pipeline.training.text_set import load_text_set
+    from bizcharts_pipeline.training.text_set import NothingToLearn, load_text_set
 
     stopwatch = Stopwatch()
-    database, home, now = warehouse.open(), training.home_path(), utc_now()
-    with stopwatch("choose posts"):
-        text_set = load_text_set(database, home, now)
+    home, now = training.home_path(), utc_now()
+    database = warehouse.open_at(now)
+    elsewhere = kind in SCRIPTS and training.settings().ml.training.text_on_pod
+    missing_data = (NothingToLearn, TooFewPictures) if kind in WITH_PICTURES else ()
     try:
+        with stopwatch("choose posts"):
+            pseudo = {} if elsewhere else training.pseudo_labels(database)
+            text_set = load_text_set(database, home, now, pseudo=pseudo)
         with stopwatch("train and score gold"):
-            if kind in SCRIPTS and training.settings().ml.training.text_on_pod:
+            if elsewhere:
                 registered, of_pod = _train_on_pod(context, database, training, kind, text_set, runpod, now)
             else:
                 registered, of_pod = _train_here(context, database, training, kind, text_set, now), {}
-    except (BaseMissing, TooFewPictures) as missing:
+    except (BaseMissing, *missing_data) as missing:
         context.log.warning(str(missing))
         return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata={"nothing_trained": str(missing)})
     return dg.MaterializeResult(
         data_version=dg.DataVersion(registered.model.model_version),
         metadata={
-            "posts": len(text_set.examples),
+            "posts": len(text_set.examples) - text_set.pseudo_labels,
+            **({"pseudo_labels": text_set.pseudo_labels} if text_set.pseudo_labels else {}),
             **{f"posts: {name}": count for name, count in text_set.classes.items()},
             "left_out": dict(text_set.left_out),
             **model_metadata(registered, training),
@@ -66,10 +72,10 @@ def train_text_model(
 
 def _pool_metadata(registered: "Registered", training: Training) -> dict[str, Any]:
     """Return how a model pools its parts, and why; nothing for a model without parts."""
-    from bizcharts_pipeline.sentiment.fusion import PARTS, FusionModel
-
     if registered.model.kind != "fusion" or registered.model.path is None:
         return {}
+    from bizcharts_pipeline.sentiment.fusion import PARTS, FusionModel
+
     pool = FusionModel.load(training.home_path() / registered.model.path).pool
     return {
         "weights": ", ".join(f"{part} {weight:.2f}" for part, weight in zip(PARTS, pool.weights, strict=True)),
@@ -89,7 +95,7 @@ def _train_here(
     from bizcharts_pipeline.models.registry import train_and_register
 
     return train_and_register(
-        training.recipes()[kind],
+        training.recipes(database)[kind],
         text_set,
         database=database,
         home=training.home_path(),

@@ -27,7 +27,7 @@ _FIGURES = (
     asset="auto_labels",
     description=(
         "Compares every model and prompt version with people on the gold split. Only labels of versions that pass are "
-        "used in training; the check fails if a configured version was measured and did not pass. It stops nothing: "
+        "used in training; the check fails if a configured version was measured and did not pass. It stops no run: "
         "the data set is built without that version's labels. Too little gold is a warning."
     ),
 )

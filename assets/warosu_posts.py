@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from assets.archive_checks import ARCHIVE_CHECKS, live_and_archive_agree, no_day_is_missing
-from bizcharts_pipeline.archive.days import DayReport, import_day
-from bizcharts_pipeline.archive.patience import ArchiveBlocked
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.http.errors import SourceError
 from resources.warehouse import Warehouse
 from resources.warosu import Warosu
 
+if TYPE_CHECKING:
+    from bizcharts_pipeline.archive.days import DayReport
+
 DAYS_A_RUN = 30
 NOTES_SHOWN = 20
-FAILED_DAYS_IN_A_ROW = 3  # then the archive is the cause, not the day
 
 
 class WarosuPostsConfig(dg.Config):
@@ -48,39 +49,34 @@ def warosu_posts(first_day: date) -> dg.AssetsDefinition:
     def asset(
         context: dg.AssetExecutionContext, config: WarosuPostsConfig, warehouse: Warehouse, warosu: Warosu
     ) -> Iterator[dg.AssetCheckResult]:
+        from bizcharts_pipeline.archive.days import import_days
+
         archive, database = warosu.archive(), warehouse.open_at(utc_now())
-        failed: dict[str, SourceError] = {}
-        in_a_row = 0
-        for number, key in enumerate(context.partition_keys, start=1):
-            try:
-                report = import_day(archive, database, date.fromisoformat(key), utc_now(), again=config.again)
-            except ArchiveBlocked:
-                raise
-            except SourceError as error:
-                failed[key] = error
-                in_a_row += 1
-                context.log.error(f"{key}: {error}")
-                if in_a_row == FAILED_DAYS_IN_A_ROW:
-                    archive.rest()
-                    raise
-                continue
-            in_a_row = 0
-            context.log.info(f"{report} ({number} of {len(context.partition_keys)} days of this run)")
-            context.log_event(_materialization(key, report))
+        days = [date.fromisoformat(key) for key in context.partition_keys]
+
+        def imported(report: "DayReport", number: int) -> None:
+            context.log.info(f"{report} ({number} of {len(days)} days of this run)")
+            context.log_event(_materialization(report))
+
+        def failed(day: date, error: SourceError) -> None:
+            context.log.error(f"{day}: {error}")
+
+        done = import_days(archive, database, days, utc_now, imported, failed, again=config.again)
         yield live_and_archive_agree(database)
         yield no_day_is_missing(database)
-        if failed:
+        if done.failed:
             raise dg.Failure(
-                f"{len(failed)} of {number} days failed", metadata={key: str(error) for key, error in failed.items()}
+                f"{len(done.failed)} of {done.days} days failed",
+                metadata={day.isoformat(): reason for day, reason in done.failed.items()},
             )
 
     return asset
 
 
-def _materialization(key: str, report: DayReport) -> dg.AssetMaterialization:
+def _materialization(report: "DayReport") -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
         "warosu_posts",
-        partition=key,
+        partition=report.day.isoformat(),
         metadata={
             "posts": report.posts,
             "new_posts": report.new,

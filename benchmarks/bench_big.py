@@ -4,7 +4,6 @@ Run: ``python -m benchmarks big``. Every task runs in its own process, whose pea
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,12 +16,12 @@ from typing import Any, ClassVar
 
 import duckdb
 
-from benchmarks.measure import Row
+from benchmarks.measure import Row, peak_bytes
 from bizcharts_pipeline.archive.calendar_plot import svg_calendar
 from bizcharts_pipeline.maintenance import maintain
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse.coverage import coverage, summary
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.statistics import table_statistics
 from bizcharts_pipeline.warehouse.values import literal
 
@@ -71,7 +70,9 @@ WHERE source = 'live' AND (posted_at > {now} - INTERVAL 100 DAY OR looked IN (2,
 _REST = """
 INSERT INTO coin_mentions SELECT thread_id, ['BTC', 'ETH', 'LINK', 'SOL', 'XRP'][1 + thread_id % 5], 0.9, 'text'
 FROM thread_ops WHERE thread_id % 5 < 2;
-INSERT INTO scored_posts SELECT thread_id, 'lexicon-1', 0.2, 0.3, 0.5, 0.3, 0.1, 'lexicon', ingested_at FROM thread_ops;
+INSERT INTO scored_posts BY NAME
+SELECT thread_id, 'lexicon-1' AS model_version, 0.2 AS p_bearish, 0.3 AS p_neutral, 0.5 AS p_bullish, 0.3 AS score,
+       0.1 AS confidence, 'lexicon' AS method, ingested_at AS scored_at FROM thread_ops;
 INSERT INTO scored_mentions SELECT thread_id, coin_symbol, 'lexicon-1', 0.1, 0.5 FROM coin_mentions;
 INSERT INTO catalog_snapshots (snapshot_at, total_threads, not_modified)
 SELECT minute, 150, FALSE
@@ -85,9 +86,9 @@ FROM range({now} - INTERVAL 100 DAY, {now}, INTERVAL 5 MINUTE) AS t(minute), ran
 """
 
 
-def build(path: Path, posts: int = POSTS) -> Database:
+def build(path: Path, posts: int = POSTS) -> DatabaseFile:
     """Create a database of ``posts`` threads over the years up to ``NOW``: archive, then live."""
-    database = Database(path)
+    database = DatabaseFile(path)
     values = {
         "posts": posts, "now": literal(NOW), "live_since": literal(LIVE_SINCE), "per_day": POSTS_PER_DAY,
         "long_ago": literal(IMPORTED_LONG_AGO), "lately": literal(IMPORTED_LATELY), "seconds": 86_400 / POSTS_PER_DAY,
@@ -131,7 +132,7 @@ def measured(task: str, path: Path) -> dict[str, Any]:
     return figures
 
 
-class Timed(Database):
+class Timed(DatabaseFile):
     """A database that measures how long each lock is held."""
 
     turns: ClassVar[list[float]] = []
@@ -175,7 +176,7 @@ def run(task: str, path: Path) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "result": result,
         "longest_turn": max(database.turns),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": peak_bytes(),
     }
 
 

@@ -1,33 +1,40 @@
 """Computation time of the index over ten years, compared with bare DuckDB aggregations of the same posts.
 
-    python benchmarks/bench_index.py [--posts 1000000]
+    python -m benchmarks index
+    python -m benchmarks.bench_index 100000000    # a rebuild of so many posts alone: 6 GB of disk, half an hour
 
 The posts are synthetic: a hidden random-walk mood, a daily rhythm, one post in eight a copy of an earlier one.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-import duckdb
 import numpy as np
 
-from benchmarks.measure import Row, alternated_medians
+from benchmarks.measure import Ratio, Row, alternated, peak_bytes, ratio, seconds_of
 from bizcharts_pipeline.index import store
 from bizcharts_pipeline.index.series import look_back, rebuild
 from bizcharts_pipeline.index.stretch import Coverage, State
 from bizcharts_pipeline.index.update import update_index
 from bizcharts_pipeline.index.votes import DAY, HOUR, Mentions, Posts, from_us
-from bizcharts_pipeline.settings import FearGreedSettings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.settings import REPOSITORY_ROOT, FearGreedSettings
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 MODEL = "bench-1"
 YEARS = 10
 BEGIN = 1_420_070_400_000_000  # 2015-01-01
 END = BEGIN + YEARS * 365 * DAY
+POSTS = 1_000_000
+MANY_POSTS = 10_000_000
+ROUNDS = 3
+NOW = END - 7 * DAY + 30 * 60_000_000  # of the rebuild; the ticks follow
 
 _FILL = f"""
 INSERT INTO thread_ops BY NAME
@@ -75,35 +82,67 @@ WHERE s.model_version = '{MODEL}' GROUP BY hour
 """
 
 
-def rows(posts: int = 1_000_000) -> list[Row]:
-    """Return the rows (name, value, unit, note)."""
+def rows() -> Iterator[Row]:
+    """Yield every figure; takes some minutes."""
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(Path(folder) / "bench.duckdb", 60)
-        with database.write() as connection:
-            connection.execute("SELECT setseed(0.5)")
-            for statement in _FILL.replace("$posts", str(posts)).split(";\n")[:3]:
-                connection.execute(statement)
-        with database.read() as connection:
-            floors = _floors(connection)
-        return floors + _whole(database, posts, floors[0][1]) + _tick(database)
+        database = build(Path(folder) / "bench.duckdb", POSTS)
+        yield from _market(database)
+        few = rebuilt(database.path)
+        note = f"load, market and coins with intervals, append; peak of {few['peak_bytes'] / 1e6:,.0f} MB"
+        yield f"rebuild of {POSTS:,} posts", few["seconds"], "s", note
+        yield from _tick(database)
+    with tempfile.TemporaryDirectory() as folder:
+        many = rebuilt(build(Path(folder) / "bench.duckdb", MANY_POSTS).path)
+    growth = Ratio(many["cpu_seconds"] / few["cpu_seconds"] / (MANY_POSTS / POSTS))
+    note = (
+        f"the same ten years; peak of {many['peak_bytes'] / 1e6:,.0f} MB; a post's CPU time over that above; linear: 1"
+    )
+    yield f"rebuild of {MANY_POSTS:,} posts", many["seconds"], "s", note, growth
 
 
-def _floors(connection: duckdb.DuckDBPyConnection) -> list[Row]:
-    seconds = {
-        "trailing 24 h mean, range join": _seconds(lambda: connection.execute(_TRAILING_JOIN)),
-        "trailing 24 h mean, window function": _seconds(lambda: connection.execute(_TRAILING_WINDOW)),
-        "GROUP BY hour": _seconds(lambda: connection.execute(_BY_HOUR)),
+def build(path: Path, posts: int) -> DatabaseFile:
+    """Create a database of ``posts`` scored posts over the ten years."""
+    database = DatabaseFile(path, 60)
+    with database.write() as connection:
+        connection.execute("SELECT setseed(0.5)")
+        for statement in _FILL.replace("$posts", str(posts)).split(";\n")[:3]:
+            connection.execute(statement)
+    return database
+
+
+def rebuilt(path: Path) -> dict[str, Any]:
+    """Rebuild the whole index in a process of its own; return its seconds, those of CPU time, and its peak memory."""
+    command = [sys.executable, "-m", "benchmarks.bench_index", str(path)]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=REPOSITORY_ROOT)
+    figures: dict[str, Any] = json.loads(finished.stdout)
+    return figures
+
+
+def _rebuild(database: DatabaseFile) -> dict[str, Any]:
+    started, worked = time.perf_counter(), time.process_time()
+    update_index(database, model_version=MODEL, now=from_us(NOW), parameters=FearGreedSettings(), full=True)
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": time.process_time() - worked,
+        "peak_bytes": peak_bytes(),
     }
-    return [(f"DuckDB: {name}", taken, "s", "no duplicates, cap, n_eff") for name, taken in seconds.items()]
 
 
-def _whole(database: Database, posts: int, floor: float) -> list[Row]:
+def _market(database: DatabaseFile) -> Iterator[Row]:
+    """The market's index, beside DuckDB's aggregations of the same posts to the same buckets."""
     parameters = FearGreedSettings()
     stretch = _load(database, BEGIN, END)
 
     def load_posts() -> None:
         with database.read() as connection:
             store.load_posts(connection, MODEL, BEGIN, END, parameters, [])
+
+    def query(sql: str) -> Callable[[], object]:
+        def run() -> None:
+            with database.read() as connection:
+                connection.execute(sql)
+
+        return run
 
     def compute(coins: bool) -> Callable[[], object]:
         state = State.nothing(BEGIN)
@@ -112,21 +151,19 @@ def _whole(database: Database, posts: int, floor: float) -> list[Row]:
             stretch[0], mentions, stretch[2], state, END, parameters, coins_after=0 if coins else END, running=False
         )
 
-    loading = _seconds(load_posts)
-    market = _seconds(compute(False))
-    coins = _seconds(compute(True), 1)
-    note = f"{posts:,} posts, {YEARS * 8760:,} hourly and {YEARS * 365:,} daily buckets"
-    return [
-        ("load posts", loading, "s", note),
-        ("market with intervals", market, "s", note),
-        (
-            "market with intervals and load",
-            loading + market,
-            "s",
-            f"{(loading + market) / floor:.1f} times the join; goal 4",
-        ),
-        ("coins with intervals, only", coins - market, "s", "200 coins"),
-    ]
+    join, window, group, loading, market = alternated(
+        query(_TRAILING_JOIN), query(_TRAILING_WINDOW), query(_BY_HOUR), load_posts, compute(False), rounds=ROUNDS
+    )
+    coins = seconds_of(compute(True), 1)
+    floors = {"trailing 24 h mean, range join": join, "trailing 24 h mean, window function": window}
+    for name, seconds in (floors | {"GROUP BY hour": group}).items():
+        yield f"DuckDB: {name}", median(seconds), "s", "no duplicates, cap, n_eff"
+    yield "load posts", median(loading), "s", f"{POSTS:,} posts"
+    note = f"{YEARS * 8760:,} hourly and {YEARS * 365:,} daily buckets"
+    yield "market with intervals", median(market), "s", note
+    both = [first + second for first, second in zip(loading, market, strict=True)]
+    yield "market with intervals and load", median(both), "s", "over the range join; goal 4", ratio(both, join)
+    yield "coins with intervals, only", coins - median(market), "s", "200 coins"
 
 
 def none_named() -> Mentions:
@@ -135,12 +172,9 @@ def none_named() -> Mentions:
     return Mentions(none, none, (), nothing, none, nothing, nothing)
 
 
-def _tick(database: Database) -> list[Row]:
+def _tick(database: DatabaseFile) -> Iterator[Row]:
     parameters = FearGreedSettings()
-    now = END - 7 * DAY + 30 * 60_000_000
-    begin = time.perf_counter()
-    update_index(database, model_version=MODEL, now=from_us(now), parameters=parameters, full=True)
-    full = time.perf_counter() - begin
+    now = NOW
 
     def tick() -> None:
         nonlocal now
@@ -152,26 +186,23 @@ def _tick(database: Database) -> list[Row]:
     assert anchor is not None
     state, after = anchor
     stretch = _load(database, state.at - look_back(parameters), now)
-    compute = _seconds(lambda: rebuild(*stretch, state, now, parameters, coins_after=after))
+    compute = seconds_of(lambda: rebuild(*stretch, state, now, parameters, coins_after=after), ROUNDS)
     imports = [sys.executable, "-c", "import bizcharts_pipeline.index.series"]
-    return [
-        ("everything, to the table", full, "s", "load, market and coins with intervals, append"),
-        ("one tick: compute", 1000 * compute, "ms", f"{len(stretch[0].posted_at):,} posts of 5 days"),
-        ("one tick: load, compute, append", 1000 * _seconds(tick, 10), "ms", "on the ten-year table"),
-        (
-            "import of the index package",
-            1000 * _seconds(lambda: subprocess.run(imports, check=True)),
-            "ms",
-            "a new process",
-        ),
-    ]
+    yield "one tick: compute", 1000 * compute, "ms", f"{len(stretch[0].posted_at):,} posts of 5 days"
+    yield "one tick: load, compute, append", 1000 * seconds_of(tick, 10), "ms", "on the ten-year table"
+    taken = seconds_of(lambda: subprocess.run(imports, check=True), ROUNDS)
+    yield "import of the index package", 1000 * taken, "ms", "a new process"
 
 
-def _load(database: Database, after: int, until: int) -> tuple[Posts, Mentions, Coverage]:
+def _load(database: DatabaseFile, after: int, until: int) -> tuple[Posts, Mentions, Coverage]:
     with database.read() as connection:
         posts = store.load_posts(connection, MODEL, after, until, FearGreedSettings(), [])
         return posts, store.load_mentions(connection), store.load_coverage(connection, after, until)
 
 
-def _seconds(action: Callable[[], object], rounds: int = 3) -> float:
-    return alternated_medians(action, rounds=rounds)[0]
+if __name__ == "__main__":
+    if sys.argv[1].isdecimal():
+        with tempfile.TemporaryDirectory() as place:
+            print(json.dumps(rebuilt(build(Path(place) / "bench.duckdb", int(sys.argv[1])).path)))
+    else:
+        print(json.dumps(_rebuild(DatabaseFile(Path(sys.argv[1]), 60))))

@@ -66,8 +66,9 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
     witnesses = Witnesses.of(settings)
     configured: dict[str, dg.ConfigurableResource[Any]] = {
         "warehouse": Warehouse(
-            database=str(settings.database_path),
+            database=settings.database_name,
             home=str(settings.home_path),
+            files=settings.database_files,
             witnesses=list(witnesses.urls),
             seconds_per_request=witnesses.seconds_per_request,
             contact=witnesses.contact,

@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,21 @@ from bizcharts_pipeline.index.clusters import assign_clusters
 from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.readings import NO_READING
 from bizcharts_pipeline.index.update import IndexUpdate, update_index
-from bizcharts_pipeline.scoring.champion import champion_scorer, current_scorer
-from bizcharts_pipeline.scoring.new_posts import ScoringReport, score_new_posts
+from bizcharts_pipeline.scoring.champion import base_rate, champion_scorer, current_scorer
+from bizcharts_pipeline.scoring.new_posts import ScoringReport, score_for_publication, score_new_posts
 from bizcharts_pipeline.scoring.place import Place
-from bizcharts_pipeline.sentiment.scorer import Post, Scorer
+from bizcharts_pipeline.sentiment.scorer import Scorer
 from bizcharts_pipeline.settings import FearGreedSettings, Settings
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.rescoring import published_model
+from bizcharts_pipeline.warehouse.scores import any_unscored_since
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.index.moved import Change
 
 POSTS_PER_TICK = 500
+NEW_POSTS = timedelta(days=1)  # the published model must have scored all posts of this age for its index to go on
 SECONDS_PER_TICK = 10.0  # in which a tick sends questions to a vision model's server
 
 
@@ -45,9 +49,9 @@ class LivePipeline:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "LivePipeline":
-        """Return the pipeline of one installation."""
+        """Return the live pipeline of one installation."""
         return cls(
-            place=Place(settings.home_path, settings.vision, settings.images, SECONDS_PER_TICK),
+            place=Place.of(settings, SECONDS_PER_TICK),
             client=fourchan_client(
                 home=settings.home_path,
                 board=settings.board,
@@ -84,7 +88,7 @@ class TickReport:
 
     @classmethod
     def of(cls, poll: PollReport, scoring: ScoringReport, index: IndexUpdate) -> "TickReport":
-        """Combine the reports of the three stages."""
+        """Combine the reports of the three stages of a tick."""
         value = lo = hi = stance = None
         state = NO_READING
         if readings := index.readings:
@@ -117,7 +121,7 @@ class TickReport:
         if self.value is not None:
             mood = f"index {self.value:.0f} ({self.lo:.0f} to {self.hi:.0f}), {self.state}"
         line = f"{self.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.posts_scored} scored, {mood}"
-        notes = [*self.set_aside, *(f"not readable: {problem}" for problem in self.unreadable)]
+        notes = [*self.set_aside, *(f"in the catalogue: {problem}" for problem in self.unreadable)]
         return "\n".join([line, *(f"    {note}" for note in notes)])
 
 
@@ -130,6 +134,7 @@ def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False)
     poll = poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
     scorer = champion_scorer(pipeline.database, pipeline.place, now)
     scoring = score_new_posts(pipeline.database, scorer, limit=None if everything else POSTS_PER_TICK, now=now)
+    score_for_publication(pipeline.database, pipeline.place, scoring, limit=POSTS_PER_TICK, now=now)
     index = bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=everything)
     return TickReport.of(poll, scoring, index)
 
@@ -137,23 +142,26 @@ def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False)
 def bring_indexes_up_to_date(
     database: Database, scorer: Scorer, now: datetime, parameters: FearGreedSettings, *, everything: bool
 ) -> IndexUpdate:
-    """Update the Fear/Greed index and the coins' sentiment to ``now``; non-crypto generals do not count."""
+    """Update the Fear/Greed index and the coins' sentiment to ``now``; non-crypto generals do not count.
+
+    While a new champion has not scored all posts, the published model's index goes on, if that model scores the new
+    posts. If it cannot, and a score by some model is there for each post, the champion's index begins with those.
+    """
     assign_clusters(database)
-    return update_index(
-        database,
-        model_version=scorer.model_version,
-        now=now,
-        parameters=parameters,
-        excluded_generals=sorted(NON_CRYPTO_GENERALS),
-        full=everything,
-        prior=lambda: base_rate(scorer),
+    update = partial(
+        update_index, database, now=now, parameters=parameters, excluded_generals=sorted(NON_CRYPTO_GENERALS)
     )
-
-
-def base_rate(scorer: Scorer) -> Prior:
-    """Return a scorer's prior: its score of a post without text."""
-    (score,) = scorer.score([Post("", "")])
-    return Prior(score.score, score.p_bullish + score.p_bearish - score.score**2)
+    champions = partial(update, model_version=scorer.model_version, full=everything, prior=lambda: base_rate(scorer))
+    found = champions()
+    if not (found.unscored or found.awaited):
+        return found
+    with database.read() as connection:
+        published = published_model(connection)
+        if published and any_unscored_since(connection, published.model_version, now - NEW_POSTS):
+            published = None  # it cannot go on
+    if published:
+        return update(model_version=published.model_version)
+    return found if found.unscored else champions(mixed=True)
 
 
 def explain_moved(

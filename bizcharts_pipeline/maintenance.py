@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bizcharts_pipeline.backup.drafts import FOLDER as DRAFTS
 from bizcharts_pipeline.backup.drafts import remove_abandoned
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.files import remove_abandoned_files
+from bizcharts_pipeline.core.ledgers import is_known
+from bizcharts_pipeline.images.store import FOLDER as PICTURES
 from bizcharts_pipeline.images.withdrawal import expire_pictures, tidy_store
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger, ledger_threads
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
-from bizcharts_pipeline.warehouse.compact import Compaction, compact
+from bizcharts_pipeline.warehouse.compact import Compaction
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.retention import RuleReport
 from bizcharts_pipeline.withdrawals import block_flagged
@@ -28,7 +31,7 @@ class MaintenanceReport:
     problem: str | None = None  # of the picture store
 
     def table(self) -> list[list[str]]:
-        """Return one row per rule with the columns :data:`COLUMNS`."""
+        """Return one row per rule of maintenance with the columns :data:`COLUMNS`."""
         return [[rule.rule, rule.table, f"{rule.rows:,}", f"{rule.bytes / 1e6:,.1f}"] for rule in self.rules]
 
     def __str__(self) -> str:
@@ -37,16 +40,17 @@ class MaintenanceReport:
             for size in (self.compaction.bytes_before, self.compaction.bytes_after, self.compaction.free_bytes)
         )
         if self.compaction.done:
-            return f"The database file went from {before} to {after}."
+            return f"The database went from {before} to {after}."
         if self.compaction.worth_it:
-            return f"The database file has {before}, of which {free} are free: it would be rewritten."
-        return f"The database file has {before}, of which {free} are free for new rows."
+            return f"The database has {before}, of which {free} are free: it would be rewritten."
+        return f"The database has {before}, of which {free} are free for new rows."
 
 
 def maintain(
     database: Database, home: Path, policy: RetentionSettings, now: datetime, *, dry_run: bool = False
 ) -> MaintenanceReport:
-    """Delete data that ``policy`` no longer keeps at ``now``, and shrink the database file if worthwhile.
+    """Maintain an installation daily: delete data that ``policy`` no longer keeps at ``now``, and shrink the database
+    file if worthwhile.
 
     May be killed at any point and repeated; other processes get the database in between.
 
@@ -67,4 +71,7 @@ def maintain(
     tidied = tidy_store(database, home, now, dry_run=dry_run)  # also files of deleted threads
     rules.append(RuleReport("files of no post", "pictures", tidied.orphans, tidied.bytes))
     rules.append(RuleReport("unfinished backups", "files", *remove_abandoned(home, dry_run=dry_run)))
-    return MaintenanceReport(dry_run, tuple(rules), compact(database, dry_run=dry_run), tidied.problem)
+    # The pictures' are removed with the files of no post, and the drafts' with their drafts.
+    unfinished = remove_abandoned_files(home, but=(PICTURES, DRAFTS), dry_run=dry_run)
+    rules.append(RuleReport("unfinished files", "files", *unfinished))
+    return MaintenanceReport(dry_run, tuple(rules), database.compact(dry_run=dry_run), tidied.problem)

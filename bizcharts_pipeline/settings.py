@@ -12,15 +12,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from bizcharts_pipeline.core.addresses import address_problem, origin
 from bizcharts_pipeline.core.api_keys import API_KEYS
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.dotenv_file import load_dotenv
+from bizcharts_pipeline.core.duckdb_file import is_duckdb
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import is_special
+from bizcharts_pipeline.core.ledgers import keep_in_postgres
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
@@ -31,10 +43,12 @@ SETTINGS_FILE = "BIZCHARTS_SETTINGS_FILE"
 ENV_FILE = "BIZCHARTS_ENV_FILE"
 DEBUG, DOWNLOADS = f"{PREFIX}DEBUG", f"{PREFIX}HUB_DOWNLOADS"
 _ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
+UI_PASSWORDS = frozenset({f"{PREFIX}UI_PASSWORD", f"{PREFIX}VIEWER_PASSWORD"})
 # Variables of this prefix that are not settings: for operators, for tests, and for the scripts on a pod.
 OTHER_VARIABLES = frozenset(
     {SETTINGS_FILE, ENV_FILE}
-    | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA", "UI_PASSWORD")}
+    | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA")}
+    | UI_PASSWORDS
     | {f"{PREFIX}SERVICE_DETAILS"}
     | {f"{PREFIX}ACCEPTANCE_{name}" for name in ("TRAININGS", "PODS", "SEED", "AT_ONCE")}
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
@@ -46,6 +60,14 @@ REMOVED_WITH_THE_AVERAGE = frozenset(
     | {"smoothing_half_life_hours", "replicates"}
 )
 _MISSPELT_PREFIX = re.compile(r"BIZ_?CHARTS?_+")
+LAKE, MOTHERDUCK = "ducklake:", "md:"  # of `database`, if it names no file
+_CATALOGUE = f"{LAKE}postgres:"
+# What the address of a catalogue may say. Passwords are none of it: addresses are logged and stored.
+_CATALOGUE_WORDS = frozenset(
+    {"host", "hostaddr", "port", "dbname", "user", "passfile", "service"}
+    | {"sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding", "target_session_attrs"}
+)
+_CATALOGUE_WORD = re.compile(r"\s*([a-z_]+)\s*=\s*([^\s'\\=;]+)(?=\s|$)")
 QUEUE_SCHEME = "runpod:"  # of `[vision] endpoint`, before the id of a serverless endpoint
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
@@ -74,6 +96,48 @@ def _server_url(text: str) -> str:
     return _http_url(text) if text else ""
 
 
+def _user_path(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no user {path.parts[0][1:]}") from None
+
+
+def _user_file(text: str) -> str:
+    return str(_user_path(Path(text))) if text.startswith("~") else text
+
+
+def _database(text: str) -> str:
+    if text.startswith(LAKE):
+        return f"{_CATALOGUE}{_catalogue_words(text)}"
+    if text.startswith(MOTHERDUCK):
+        if "token" in text.lower():
+            raise ValueError("must not hold a token, which would be logged; set motherduck_token in the environment")
+        return text
+    return _user_file(text)
+
+
+def _catalogue_words(text: str) -> str:
+    """Return what follows ``ducklake:postgres:``, one blank between two words; no message repeats any of it."""
+    rest = text.removeprefix(_CATALOGUE).strip()
+    if "password" in rest.lower() or re.search(r"://[^/]*@", rest):
+        raise ValueError("must not hold a password, which would be logged; set PGPASSWORD in .env, or use ~/.pgpass")
+    found = _CATALOGUE_WORD.findall(rest)
+    if rest == text.strip() or _CATALOGUE_WORD.sub("", rest).strip() or not found:
+        raise ValueError(f"of a lake must be {_CATALOGUE}dbname=NAME host=HOST user=NAME, without quotes")
+    if unknown := sorted({name for name, _ in found} - _CATALOGUE_WORDS):
+        raise ValueError(f"of a lake may not hold {', '.join(unknown)}")
+    if "dbname" not in dict(found) and "service" not in dict(found):
+        raise ValueError("of a lake needs dbname=NAME, the database in PostgreSQL")
+    return " ".join(f"{name}={value}" for name, value in found)
+
+
+def _files(text: str) -> str:
+    if "://" in text:
+        raise ValueError("must be a folder on a disk that all machines mount; object storage is not supported")
+    return _user_file(text)
+
+
 def _words(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
@@ -90,24 +154,52 @@ def _table(value: object) -> object:
         raise ValueError("a table in an environment variable must be JSON") from None
 
 
+def _listen_host(value: str) -> str:
+    """Check the address of a server: a name, or an IP address without a port."""
+    from ipaddress import ip_address
+
+    if ":" in value or value.replace(".", "").isdigit():
+        try:
+            ip_address(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no IP address; the port is a setting of its own") from None
+    elif not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+        raise ValueError(f"{value!r} is no host name or IP address")
+    return value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ListenHost = Annotated[str, AfterValidator(_listen_host)]
+UserPath = Annotated[Path, AfterValidator(_user_path)]  # ~ is the user's folder
+Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
 HostName = Annotated[str, Field(pattern=r"^([a-z0-9_.-]+|\[[0-9a-f:.]+\])$")]
 Provider = Literal["openai", "gemini"]
-AlertKind = Literal["class", "shift", "coin", "stale", "run", "pod", "budget", "drift"]
+AlertKind = Literal["class", "shift", "coin", "stale", "run", "pod", "budget", "drift", "retrain"]
 PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
 Words = BeforeValidator(_words)  # in an environment variable, items are separated by blanks or commas
 Items = BeforeValidator(_items)  # separated by commas only: an item may have blanks
 
 
-class FearGreedSettings(BaseModel):
+class Section(BaseModel):
+    """A section of the settings; a number must be given as one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: object, field: ValidationInfo) -> object:
+        if isinstance(value, bool) and cls.model_fields[field.field_name or ""].annotation in (int, float, Decimal):
+            raise ValueError("must be a number")
+        return value
+
+
+class FearGreedSettings(Section):
     """Parameters of the index (``[fear_greed]``); docs/methodology.md has their formulas.
 
     Changing one changes every value computed later: published values stay, and the ``history`` job appends corrected
     vintages.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     window_hours: int = Field(24, ge=1, le=168, description="hours of posts that count for the market")
     coin_window_hours: int = Field(48, ge=1, le=168, description="hours of posts that count for a coin")
@@ -127,10 +219,8 @@ class FearGreedSettings(BaseModel):
         return self
 
 
-class ImageSettings(BaseModel):
+class ImageSettings(Section):
     """Selection and limits of pictures (``[images]``); docs/content-safety.md has the reasons."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     live: bool = Field(True, description="fetch the thumbnails of the live board's opening posts")
     archive: bool = Field(False, description="fetch thumbnails from the archive too, for posts that no live poll saw")
@@ -144,10 +234,8 @@ class ImageSettings(BaseModel):
     send_below: float = Field(0.5, ge=0, le=1, description="only pictures below this NSFW score go to a labelling API")
 
 
-class PriceSettings(BaseModel):
+class PriceSettings(Section):
     """Sources of prices and their rate limits (``[price_data]``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sources: Annotated[tuple[PriceSource, ...], Words] = Field(
         ("coingecko", "binance", "coinmarketcap"),
@@ -170,10 +258,8 @@ class PriceSettings(BaseModel):
     warn_above: float = Field(0.02, gt=0, lt=1, description="warn if two sources differ by more than this share")
 
 
-class RetentionSettings(BaseModel):
+class RetentionSettings(Section):
     """Retention periods (``[retention]``); 0 means for ever. Labels and the published index are always kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     html_days: int = Field(
         30, ge=0, description="days to keep raw HTML of posts; their plain text stays with the thread"
@@ -200,10 +286,8 @@ class RetentionSettings(BaseModel):
         return self
 
 
-class LabellingSettings(BaseModel):
+class LabellingSettings(Section):
     """Labelling page, gold split, and composition of the training set (``[labelling]``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     port: int = Field(8502, ge=1, le=65_535, description="port of the labeller's page, on 127.0.0.1")
     blur: bool = Field(True, description="blur pictures until the labeller uncovers them")
@@ -222,10 +306,8 @@ class LabellingSettings(BaseModel):
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of the data set for validation")
 
 
-class AutoLabelSettings(BaseModel):
+class AutoLabelSettings(Section):
     """Labelling by paid models and its budget (``[auto_labels]``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     providers: Annotated[tuple[Provider, ...], Words] = Field(
         ("openai",),
@@ -234,12 +316,8 @@ class AutoLabelSettings(BaseModel):
     prompt: str = Field("stance-v1", pattern=r"^[a-z0-9-]{1,40}$", description="prompt file, without its ending")
     images: bool = Field(True, description="send pictures, where docs/content-safety.md allows it")
     per_run: int = Field(1000, ge=1, le=100_000, description="maximum number of posts that one run labels")
-    usd_per_run: Decimal = Field(
-        Decimal("1.00"), ge=0, decimal_places=6, description="maximum USD that one run may spend"
-    )
-    usd_per_month: Decimal = Field(
-        Decimal("10.00"), ge=0, decimal_places=6, description="maximum USD in a calendar month (UTC)"
-    )
+    usd_per_run: Usd = Field(Decimal("1.00"), description="maximum USD that one run may spend")
+    usd_per_month: Usd = Field(Decimal("10.00"), description="maximum USD in a calendar month (UTC)")
     timeout_seconds: float = Field(
         30, gt=0, le=600, description="time-out of a request in seconds; after it the request counts as paid"
     )
@@ -261,14 +339,12 @@ class AutoLabelSettings(BaseModel):
     most_malformed: float = Field(0.02, ge=0, le=1, description="share of unusable answers that fails the check")
 
 
-class ModelPriceSettings(BaseModel):
+class ModelPriceSettings(Section):
     """Prices of a model, in USD per million tokens (``[openai.prices."id"]``); docs/auto-labels.md.
 
     ``cached_input`` defaults to ``input``, ``cache_write`` to 1.25 times that. ``batch`` is the price factor of batch
     mode; by default the published one, or 1.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     input: Decimal = Field(ge=0)
     output: Decimal = Field(ge=0)
@@ -290,10 +366,8 @@ def _unnamed_price(section: Any) -> Any:
     return rest | {"prices": unnamed | prices if isinstance(prices, dict) else prices}
 
 
-class OpenAISettings(BaseModel):
+class OpenAISettings(Section):
     """The OpenAI labelling model (``[openai]``). Key and address: OPENAI_API_KEY, OPENAI_BASE_URL."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     endpoint: Literal["chat", "batch", "decisions"] = Field(
         "chat", description="`chat`, `batch` (half the price, within a day) or `decisions` (gpt-6-luna)"
@@ -310,10 +384,8 @@ class OpenAISettings(BaseModel):
     _unnamed = model_validator(mode="before")(_unnamed_price)
 
 
-class GeminiSettings(BaseModel):
+class GeminiSettings(Section):
     """The Gemini labelling model (``[gemini]``). Key and address: GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     endpoint: Literal["chat", "batch"] = Field("chat", description="`chat`, or `batch` (half the price, within a day)")
     model: str = Field("gemini-2.5-flash-lite", description="see Google's page of deprecations")
@@ -328,31 +400,23 @@ class GeminiSettings(BaseModel):
     _unnamed = model_validator(mode="before")(_unnamed_price)
 
 
-class VisionSettings(BaseModel):
+class VisionSettings(Section):
     """Scoring with a vision model that a server holds (``[vision]``). Its key: VISION_API_KEY."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     endpoint: Annotated[str, AfterValidator(_server_url)] = Field(
         "",
         description="OpenAI-compatible server, as https://host/v1, or serverless worker, as runpod:ID; empty: a text "
         "model scores",
     )
-    usd_per_million_input_tokens: Decimal = Field(
-        Decimal(0), ge=0, decimal_places=6, description="price of the server; 0 for one of your own"
-    )
-    usd_per_million_output_tokens: Decimal = Field(
-        Decimal(0), ge=0, decimal_places=6, description="price of the server; 0 for one of your own"
-    )
-    usd_per_day: Decimal = Field(Decimal("1.00"), ge=0, decimal_places=6, description="maximum USD a day (UTC)")
+    usd_per_million_input_tokens: Usd = Field(Decimal(0), description="price of the server; 0 for one of your own")
+    usd_per_million_output_tokens: Usd = Field(Decimal(0), description="price of the server; 0 for one of your own")
+    usd_per_day: Usd = Field(Decimal("1.00"), description="maximum USD a day (UTC)")
     timeout_seconds: float = Field(20, gt=0, le=600, description="time-out of a request; after it, it counts as paid")
     most_at_once: int = Field(16, ge=1, le=256, description="maximum number of concurrent requests")
 
 
-class ActiveLearningSettings(BaseModel):
+class ActiveLearningSettings(Section):
     """Composition of the labelling queue (``[ml.active_learning]``); the rest is uncertain and diverse."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     size: int = Field(200, ge=10, le=10_000, description="posts in the queue")
     random_share: float = Field(0.25, ge=0.05, le=1, description="share drawn at random: the only unbiased part")
@@ -369,10 +433,8 @@ class ActiveLearningSettings(BaseModel):
         return self
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Section):
     """Training and promotion of models (``[ml.training]``); docs/training-flow.md explains them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(20_250, ge=0, description="seed of every draw, shuffle and initial weight")
     text_tokens: int = Field(96, ge=16, le=512, description="maximum tokens of a post that the sentence encoder reads")
@@ -401,6 +463,13 @@ class TrainingSettings(BaseModel):
     significance: float = Field(
         0.05, gt=0, lt=0.5, description="significance level of the test that a new champion must pass"
     )
+    confirm_above: float = Field(
+        20,
+        ge=0,
+        le=100,
+        description="a new champion that would move the index by more points waits until a person promotes it; "
+        "not where it replaces the lexicon",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "TrainingSettings":
@@ -409,10 +478,36 @@ class TrainingSettings(BaseModel):
         return self
 
 
-class PodSettings(BaseModel):
-    """Rented GPUs: types, limits of time and cost (``[pods]``); docs/runpod.md explains them."""
+class ContinualSettings(Section):
+    """Training again as labels come in (``[ml.continual]``); docs/training-flow.md explains it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    retrain_after: int = Field(
+        100,
+        ge=1,
+        description="new labels after which another training is proposed; a quarter of them while a drift alarm stands",
+    )
+    retrain_by_itself: bool = Field(
+        False, description="start `training` by itself, at most once a week; never what rents a pod"
+    )
+    continue_adapter: bool = Field(
+        False,
+        description="train the vision model from the champion's adapter, on new posts and a replay of old ones, "
+        "instead of from the base on all",
+    )
+    replay_share: float = Field(0.5, ge=0, lt=1, description="share of old posts in such a training")
+    replay_posts: int = Field(2_000, ge=0, description="maximum number of old posts in it")
+    pseudo_labels: bool = Field(
+        False, description="text models also learn from posts of which the champion is nearly certain"
+    )
+    pseudo_threshold: float = Field(0.95, gt=0.5, le=1, description="probability from which it is")
+    pseudo_per_class: int = Field(100, ge=1, description="maximum number of such posts of a class")
+    pseudo_share: float = Field(
+        0.25, gt=0, le=1, description="maximum number of such posts for each label of that class by people"
+    )
+
+
+class PodSettings(Section):
+    """Rented GPUs: types, limits of time and cost (``[pods]``); docs/runpod.md explains them."""
 
     name: str = Field(
         "bizcharts",
@@ -449,12 +544,8 @@ class PodSettings(BaseModel):
         pattern=r"^[A-Za-z0-9-]{0,40}$",
         description="id of a network volume, which outlives pods; ties pods to its data centre",
     )
-    usd_per_run: Decimal = Field(
-        Decimal("5.00"), ge=0, decimal_places=6, description="maximum USD for one job until its result is fetched"
-    )
-    usd_per_month: Decimal = Field(
-        Decimal("50.00"), ge=0, decimal_places=6, description="maximum USD in a calendar month (UTC)"
-    )
+    usd_per_run: Usd = Field(Decimal("5.00"), description="maximum USD for one job until its result is fetched")
+    usd_per_month: Usd = Field(Decimal("50.00"), description="maximum USD in a calendar month (UTC)")
     max_hours: float = Field(
         6, gt=0, le=72, description="maximum hours of all pods of a run together; then the pod terminates itself"
     )
@@ -480,10 +571,8 @@ class PodSettings(BaseModel):
     ssh_known_hosts: Path = Field(Path("~/.ssh/known_hosts"), description="file that must contain that host's key")
 
 
-class EndpointSettings(BaseModel):
+class EndpointSettings(Section):
     """The serverless worker of the vision model (``[endpoint]``); docs/vision-scoring.md explains it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     image: str = Field(
         "", pattern=r"^[\x21-\x7e]{0,250}$", description="container image of the worker, built from deploy/serverless"
@@ -499,37 +588,40 @@ class EndpointSettings(BaseModel):
     job_seconds: int = Field(120, ge=6, le=3600, description="time-out of a job of up to 100 posts; reserved")
 
 
-class ServeSettings(BaseModel):
+class ServeSettings(Section):
     """Address of the unattended service's web server (``[serve]``); docs/security.md explains its access control."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9_.:-]+$", description="address of the Dagster UI")
+    host: ListenHost = Field("127.0.0.1", description="address of the Dagster UI")
     port: int = Field(3000, ge=1, le=65_535, description="port of the Dagster UI")
     hosts: Annotated[tuple[HostName, ...], Words] = Field(
         (), description="further host names under which the UI answers, for example that of a reverse proxy"
     )
+    viewer_port: int = Field(
+        0, ge=0, le=65_535, description="port of a second Dagster UI, which changes nothing; 0: there is none"
+    )
+
+    @model_validator(mode="after")
+    def _has_two_ports(self) -> "ServeSettings":
+        if self.viewer_port == self.port:
+            raise ValueError("`viewer_port` is that of the Dagster UI, `port`; give the viewers' UI another one")
+        return self
 
 
-class ApiSettings(BaseModel):
+class ApiSettings(Section):
     """The API over HTTP (``[api]``): docs/api.md. The names of ``[serve] hosts`` are answered here too."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9_.:-]+$", description="address of the API")
+    host: ListenHost = Field("127.0.0.1", description="address of the API")
     port: int = Field(8503, ge=1, le=65_535, description="port of the API")
     requests_per_minute: int = Field(
         240, ge=1, le=100_000, description="requests of one client in a minute; behind a proxy all are one client"
     )
 
 
-class AlertSettings(BaseModel):
+class AlertSettings(Section):
     """What to alert about (``[alerts]``): docs/alerts.md. Destinations are read from BIZCHARTS_ALERT_URLS only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     kinds: Annotated[tuple[AlertKind, ...], Words] = Field(
-        ("class", "shift", "coin", "stale", "run", "pod", "budget", "drift"),
+        ("class", "shift", "coin", "stale", "run", "pod", "budget", "drift", "retrain"),
         description="kinds of events that are sent; none: alerts are off",
     )
     class_margin: float = Field(
@@ -561,10 +653,8 @@ class AlertSettings(BaseModel):
     attempts: int = Field(12, ge=1, le=50, description="attempts to deliver a message; the pauses grow to an hour")
 
 
-class ReleaseSettings(BaseModel):
+class ReleaseSettings(Section):
     """GitHub releases of models (``[ml.release]``). The token is GITHUB_TOKEN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     repository: str = Field(
         "", pattern=r"^([A-Za-z0-9-]+/[A-Za-z0-9._-]+)?$", description="owner/name on GitHub; empty: no releases"
@@ -572,27 +662,50 @@ class ReleaseSettings(BaseModel):
     api_url: HttpUrl = Field("https://api.github.com", description="GitHub's API, or an Enterprise server's")
 
 
-class MlSettings(BaseModel):
+class TransferSettings(Section):
+    """A file of labelled texts from elsewhere, for the text ensemble (``[ml.transfer]``)."""
+
+    file: Annotated[str, AfterValidator(_user_file)] = Field(
+        "", description="CSV of texts labelled as bearish or bullish, in UTF-8; empty: none"
+    )
+    text: str = Field("text", min_length=1, description="its column of texts")
+    label: str = Field("label", min_length=1, description="its column of labels")
+    bearish: str = Field("bearish", min_length=1, description="the label of bearish texts; other rows are left out")
+    bullish: str = Field("bullish", min_length=1, description="the label of bullish texts")
+
+    @model_validator(mode="after")
+    def _two_sides(self) -> "TransferSettings":
+        if self.bearish == self.bullish:
+            raise ValueError("bearish and bullish must be different labels")
+        return self
+
+
+class MlSettings(Section):
     """Machine learning (``[ml]``)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     training: TrainingSettings = Field(TrainingSettings(), description="how models are trained")
+    continual: ContinualSettings = Field(ContinualSettings(), description="training again as labels come in")
+    transfer: TransferSettings = Field(TransferSettings(), description="labelled texts from elsewhere")
     release: ReleaseSettings = Field(ReleaseSettings(), description="models for other machines")
     active_learning: ActiveLearningSettings = Field(ActiveLearningSettings(), description="what to label next")
 
 
-class Settings(BaseModel):
+class Settings(Section):
     """All settings of one installation. Immutable; loaded once by :func:`load_settings`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    home: Path = Field(
+    home: UserPath = Field(
         Path("data"), description="database, images, models, ledgers, exports; relative to the repository"
     )
-    database: str = Field("", description="path of the DuckDB file; empty: bizcharts.duckdb in the home")
+    database: Annotated[str, AfterValidator(_database)] = Field(
+        "",
+        description="path of the DuckDB file; empty: bizcharts.duckdb in the home; "
+        "or ducklake:postgres:dbname=NAME host=HOST user=NAME, for many machines",
+    )
+    database_files: Annotated[str, AfterValidator(_files)] = Field(
+        "", description="folder of a lake's files, on a disk that all machines mount; empty: lake in the home"
+    )
     database_wait_seconds: float = Field(
-        60, gt=0, description="how long to wait for a database that another process holds open"
+        60, gt=0, description="how long to wait for a database that another process holds open or writes to"
     )
     board: str = Field("biz", pattern=r"^[a-z0-9]{1,10}$", description="the board to read")
     contact: str = Field(
@@ -657,17 +770,51 @@ class Settings(BaseModel):
     @cached_property
     def home_path(self) -> Path:
         """The home as an absolute path."""
-        return (REPOSITORY_ROOT / self.home.expanduser()).resolve()
+        return _resolved(self.home)
+
+    @property
+    def postgres(self) -> str | None:
+        """Words of the connection string of the PostgreSQL database that the database and the ledgers are in; ``None``:
+        they are files."""
+        return postgres_words(self.database) if self.database.startswith(LAKE) else None
 
     @cached_property
-    def database_path(self) -> Path:
-        """The DuckDB file as an absolute path."""
-        return (REPOSITORY_ROOT / Path(self.database or self.home_path / "bizcharts.duckdb").expanduser()).resolve()
+    def database_name(self) -> str:
+        """The DuckDB file as an absolute path, or the address of a database that is none."""
+        if self.database.startswith((LAKE, MOTHERDUCK)):
+            return self.database
+        path = Path(self.database or self.home_path / "bizcharts.duckdb")
+        file = _resolved(path)
+        if os.path.islink(REPOSITORY_ROOT / path) and _is_of_another_program(file):
+            raise SettingsError(
+                f"{path} is a link to {file}, which is not a DuckDB database; correct or remove the link"
+            )
+        return str(file)
+
+
+def postgres_words(database: str) -> str:
+    """Return the words of the connection string in the address of a lake."""
+    return database.removeprefix(_CATALOGUE)
 
 
 def settings_file() -> Path:
     """Return the path of ``settings.toml``: ``BIZCHARTS_SETTINGS_FILE``, or in the repository root."""
     return REPOSITORY_ROOT / (os.environ.get(SETTINGS_FILE) or "settings.toml")
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return (REPOSITORY_ROOT / path).resolve()
+    except RuntimeError:
+        raise SettingsError(f"{path}: its symbolic links form a loop") from None
+
+
+def _is_of_another_program(file: Path) -> bool:
+    """Whether a regular file with content is none of DuckDB's."""
+    try:
+        return file.is_file() and file.stat().st_size > 0 and not is_duckdb(file)
+    except OSError:
+        return False
 
 
 def load_environment() -> None:
@@ -683,6 +830,8 @@ def load_environment() -> None:
         raise SettingsError(f"{ENV_FILE}: the file {path} does not exist")
     keys = {key.replace("_", ""): key for key in API_KEYS}
     for name in load_dotenv(path):
+        if name == ENV_FILE:
+            raise SettingsError(f"{path}: {ENV_FILE} names this file, so it is set in the environment only")
         if (key := keys.get(name.upper().replace("_", ""), name)) != name:
             raise SettingsError(f"{path}: {name}: unknown key; did you mean {key}?")
     known = known_variables()
@@ -724,7 +873,8 @@ def key_address_problem(url: str) -> str | None:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Load the settings; ``overrides`` take precedence over every source.
+    """Load the settings; ``overrides`` take precedence over every source. From then on, this process finds the ledgers
+    of the home where the database is: in files, or in PostgreSQL beside a lake.
 
     The environment is parsed here, because the library for it costs 60 ms of import in every run.
 
@@ -739,10 +889,12 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings.model_validate(values | overrides)
     except ValidationError as error:
-        problems = "; ".join(_problem(dict(problem)) for problem in error.errors())
+        found = [dict(problem) for problem in error.errors()]
+        # That a list is too short follows from a wrong item.
+        rest = [problem for problem in found if problem["type"] != "too_short"] or found
+        problems = "; ".join(map(_problem, rest))
         raise SettingsError(f"Bad settings (environment, .env or {settings_file()}): {problems}") from None
-    if settings.database.startswith(("ducklake:", "md:")):
-        raise SettingsError("BIZCHARTS_DATABASE: only DuckDB files are supported; give the path of one")
+    keep_in_postgres(settings.home_path, settings.postgres)
     return settings
 
 
@@ -757,7 +909,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise SettingsError(f"{path} cannot be read: it is not UTF-8") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read as TOML: {reason_of(error)}") from None
 
 
@@ -784,13 +936,15 @@ def _problem(problem: dict[str, Any]) -> str:
     message = str(problem["msg"])
     if problem["type"] == "extra_forbidden":
         message = f"unknown setting{_secret(name) or _nearest(name, _names(Settings, sections=True))}"
+    if problem["type"] == "model_type":
+        message = f"must be a table, [{name}]"
     message = message.removeprefix("Value error, ")
     return f"{name}: {message}" if name else message
 
 
 def _secret(name: str) -> str:
-    """Return where to set the secret ``name``, which is never read from the file; empty if it is none."""
-    variables = {*API_KEYS, f"{PREFIX}UI_PASSWORD"} & {name.upper(), PREFIX + name.upper()}
+    """Return where to set ``name`` if it is a secret, which is never read from the file; empty if it is not one."""
+    variables = {*API_KEYS, *UI_PASSWORDS} & {name.upper(), PREFIX + name.upper()}
     return "".join(f"; set {variable} in the environment or in .env" for variable in variables)
 
 

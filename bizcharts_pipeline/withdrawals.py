@@ -4,7 +4,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.images import withdrawal
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.withdrawal import BlockReport

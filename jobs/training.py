@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.champion_model import champion_model
 from assets.human_labels import human_labels
+from assets.learning_curve import learning_curve
 from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
 from assets.text_models import (
@@ -24,7 +25,7 @@ training = dg.define_asset_job(
     "training",
     selection=dg.AssetSelection.assets(
         *(human_labels, tfidf_model, minilm_model, text_ensemble, image_model, fusion_model, setfit_model),
-        *(cryptobert_adapter, model_evaluation, champion_model),
+        *(cryptobert_adapter, learning_curve, model_evaluation, champion_model),
     ),
     description=(
         "Train every model that needs no GPU on the current labels, evaluate all on gold, and promote the best one if "

@@ -1,6 +1,5 @@
 """Alerts as a Dagster resource. Destinations are read from the environment when used."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.alerts.ledger import AlertLedger
     from bizcharts_pipeline.alerts.watch import Runs
 
-SECTIONS = ("alerts", "fear_greed", "pods", "auto_labels")
+SECTIONS = ("alerts", "fear_greed", "pods", "auto_labels", "ml", "labelling")
 DATABASE_SECONDS = 20.0  # of the 60 that Dagster gives a sensor
 MAX_RUNS = 100
 WILL_RETRY = "dagster/will_retry"  # Dagster starts the run again
@@ -29,9 +28,7 @@ class Alerting(dg.ConfigurableResource["Alerting"]):
     BIZCHARTS_ALERT_URLS."""
 
     home: str = Field(description="The installation's home; contains the ledgers.")
-    values: dict[str, dict[str, Any]] = Field(
-        description="The settings of [alerts], [fear_greed], [pods] and [auto_labels], by section."
-    )
+    values: dict[str, dict[str, Any]] = Field(description="The settings that alerts depend on, by section.")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Alerting":
@@ -67,7 +64,7 @@ class Alerting(dg.ConfigurableResource["Alerting"]):
         ledger, settings = self.ledger(), self.settings()
         names = [one.name for one in destinations(ledger.hash_key())]
         runs = runs_of(instance, settings.alerts.jobs)
-        return watch(ledger, replace(database, wait_seconds=DATABASE_SECONDS), settings, runs, names, utc_now())
+        return watch(ledger, database.waiting(DATABASE_SECONDS), settings, runs, names, utc_now())
 
     def is_due(self) -> bool:
         """Whether a delivery is due."""

@@ -40,7 +40,7 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
         from bizcharts_pipeline.autolabel.estimate import configured_models
         from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
         from bizcharts_pipeline.autolabel.ledger_batches import any_under_way
-        from bizcharts_pipeline.core.sqlite import is_known
+        from bizcharts_pipeline.core.ledgers import is_known
 
         path = self.home_path() / LEDGER
         if not is_known(path):

@@ -12,6 +12,7 @@ MAX_LINE, MAX_END = 400, 160  # characters of a line, and of its end where it is
 PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # set by `bizcharts run`, to log the steps too
 # Run config that replaces Dagster's own logger by `console_log` in a job.
 CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
+_ASSETS_ALONE = "__ASSET_JOB"  # Dagster's name for a run of assets without a job, such as a backfill
 _STEPS = {"STEP_START": "started", "STEP_SUCCESS": "done", "STEP_SKIPPED": "skipped"}
 _TROUBLE = {"STEP_FAILURE", "RUN_FAILURE"}
 _NO_MESSAGES = "[pipes] did not receive any messages"  # of a training that ended before a pod was rented
@@ -35,6 +36,8 @@ class OneLine(logging.Filter):
             text = _STEPS[kind]
         elif kind in _TROUBLE and (kind != "RUN_FAILURE" or not _is_of_a_step(event)):
             text = "stopped before its end" if _is_stopped(event) else f"failed: {reason(event)}"
+        elif kind == "ASSET_CHECK_EVALUATION" and (failed := _failed_check(event)):
+            text = failed
         elif (
             event is None
             and not message.endswith("Not executing.")
@@ -44,7 +47,8 @@ class OneLine(logging.Filter):
             text = f"{record.levelname.lower()}: {message}"
         else:
             return False
-        line = " ".join(f"{job}{f', {step}' if step else ''}: {text}".split())
+        names = ", ".join(name for name in (job, step) if name and name != _ASSETS_ALONE)
+        line = " ".join(f"{names}: {text}".split())
         if len(line) > MAX_LINE:  # the UI has all of it; an error's last words often name the file that was kept
             line = f"{line[: MAX_LINE - MAX_END - 5]} ... {line[-MAX_END:]}"
         record.line = line
@@ -52,12 +56,21 @@ class OneLine(logging.Filter):
 
 
 def reason(event: Any) -> str:
-    """Return the message of the asset's exception, without a traceback."""
+    """Return the message of the asset's or resource's exception, without a traceback."""
     error = getattr(event.event_specific_data, "error", None)
-    if error is not None and error.cause is not None:
-        error = error.cause  # unwrap Dagster's own error
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause  # unwrap Dagster's own errors
     message = error.message.strip() if error is not None else (event.message or "no reason given")
     return _CLASS.sub("", message)
+
+
+def _failed_check(event: Any) -> str | None:
+    """Return the name of a check that has failed with its first offenders; ``None`` if it passed or is a warning."""
+    found = event.event_specific_data
+    if found.passed or found.severity is not dg.AssetCheckSeverity.ERROR:
+        return None
+    offenders = found.metadata.get("offenders")
+    return f"check {found.check_name} failed{f': {offenders.value}' if offenders else ''}"
 
 
 def _is_stopped(event: Any) -> bool:

@@ -115,7 +115,7 @@ class PodWatch:
 
 @contextmanager
 def watched(context: dg.AssetExecutionContext) -> Iterator[PodWatch]:
-    """Yield the listener of a materialisation."""
+    """Yield the listener that passes a pod's states, log and messages on to the run of ``context``."""
     with dg.open_pipes_session(
         context=context, context_injector=dg.PipesEnvContextInjector(), message_reader=PodMessages()
     ) as session:

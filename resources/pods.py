@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.installation import check_home
 
@@ -23,8 +23,12 @@ KEY = "RUNPOD_API_KEY"
 
 
 class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
-    """Runs one job on a rented pod, or on a host of your own, and terminates the pod in every case; docs/runpod.md
-    explains the account, the prices and troubleshooting. The key is `RUNPOD_API_KEY` in the environment."""
+    """Runs one job on a rented pod, or on a host of your own, and terminates the pod when the job ends.
+
+    If this process is killed, or this machine cannot store the result, the pod runs on, and costs money, until it is
+    reaped or its lease ends. docs/runpod.md explains the account, the prices, the guards and troubleshooting. The key
+    is `RUNPOD_API_KEY` in the environment or in `.env`.
+    """
 
     home: str = Field(description="The installation's home; contains the ledger of pods and their SSH keys.")
     provider: str = Field(description=Settings.model_fields["pod_provider"].description)

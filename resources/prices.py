@@ -1,14 +1,16 @@
 """The price hosts as a Dagster resource. Keys are read from the environment for each request, and stored nowhere."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
-from bizcharts_pipeline.http.session import PoliteSession
-from bizcharts_pipeline.prices.rotation import Rotation, polite_session, price_rotation
 from bizcharts_pipeline.settings import PriceSettings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.http.session import PoliteSession
+    from bizcharts_pipeline.prices.rotation import Rotation
 
 
 class Prices(dg.ConfigurableResource["Prices"]):
@@ -22,8 +24,10 @@ class Prices(dg.ConfigurableResource["Prices"]):
     values: dict[str, Any] = Field(description="Sources, coins, budgets and thresholds: the values of `[price_data]`.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
 
-    def rotation(self) -> Rotation:
+    def rotation(self) -> "Rotation":
         """Return the rotation of the sources."""
+        from bizcharts_pipeline.prices.rotation import price_rotation
+
         urls = {
             "coingecko": self.coingecko_url,
             "binance": self.binance_url,
@@ -35,6 +39,8 @@ class Prices(dg.ConfigurableResource["Prices"]):
         """Return the values of ``[price_data]``, validated."""
         return PriceSettings.model_validate(self.values)
 
-    def reference_session(self) -> PoliteSession:
+    def reference_session(self) -> "PoliteSession":
         """Return a session for alternative.me."""
+        from bizcharts_pipeline.prices.rotation import polite_session
+
         return polite_session(self.alternative_me_url, self.contact)

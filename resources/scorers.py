@@ -26,11 +26,14 @@ class Scorers(dg.ConfigurableResource["Scorers"]):
     def champion(self, database: Database, seconds: float | None = None) -> Scorer:
         """Return the champion's scorer. ``seconds``: as in :class:`Place`."""
         if self._champion is None:
-            place = Place(
-                Path(self.home),
-                VisionSettings.model_validate(self.vision),
-                ImageSettings.model_validate(self.images),
-                seconds,
-            )
-            self._champion = champion_scorer(database, place, utc_now())
+            self._champion = champion_scorer(database, self.place(seconds), utc_now())
         return self._champion
+
+    def place(self, seconds: float | None = None) -> Place:
+        """Return where models run. ``seconds``: as in :class:`Place`."""
+        return Place(
+            Path(self.home),
+            VisionSettings.model_validate(self.vision),
+            ImageSettings.model_validate(self.images),
+            seconds,
+        )

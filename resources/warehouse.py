@@ -13,18 +13,18 @@ from pydantic import Field, PrivateAttr
 from bizcharts_pipeline.core import run_locks
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.installation import Installation
 
 
 class Warehouse(DuckDBResource):
-    """The DuckDB file behind every table, opened for milliseconds.
+    """The database that contains every table; each connection is open for milliseconds only.
 
-    It is configured and shown as Dagster's own DuckDB resource. Its connections come from
-    :class:`~bizcharts_pipeline.warehouse.database.Database`, which waits for the database lock in order, offers
-    read-only connections and always closes them.
+    It has the configuration of ``dagster_duckdb.DuckDBResource``, and looks like it in the UI. Its connections come
+    from :class:`~bizcharts_pipeline.warehouse.database.Database`, which queues for the database lock, offers read-only
+    connections and always closes them.
     """
 
     home: str = Field("", description="The installation's home; empty: the database is created if missing.")
+    files: str = Field("", description="Folder of a lake's files; empty: the one that its catalogue names.")
     witnesses: list[str] = Field([], description="Pages of sources whose Date header checks the clock; or none.")
     seconds_per_request: float = Field(2, description="Minimum time between two requests to one of them.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
@@ -35,9 +35,7 @@ class Warehouse(DuckDBResource):
         """Hold a lock that shows that this run is alive; not in a lost home, nor beside a file that is no database:
         no folder must be created there."""
         try:
-            if self.home:
-                Installation(Path(self.home), Path(self.database)).check()
-            Database(Path(self.database)).check_kind()
+            self._named().check()
         except BizchartsError:
             return  # the asset reports the reason
         if context.run is not None and self._lock is None:
@@ -51,7 +49,7 @@ class Warehouse(DuckDBResource):
 
     def run_locks_folder(self) -> Path:
         """Return the folder of the locks of runs that use this database."""
-        return Path(self.database).parent / "runs"
+        return self._named().runs
 
     def open(self) -> Database:
         """Return the database; it is opened only by ``read()`` or ``write()``.
@@ -59,11 +57,9 @@ class Warehouse(DuckDBResource):
         Raises:
             DatabaseLost: it is missing, although the installation has had one.
         """
-        path = Path(self.database)
-        if self.home:
-            return Database.of(Installation(Path(self.home), path), self.wait_seconds)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return Database(path, self.wait_seconds)
+        database = self._named()
+        database.prepare()
+        return database
 
     def open_at(self, now: datetime, *, to_delete: bool = False) -> Database:
         """Return the database for rows that become final at ``now`` (naive UTC), or for deleting rows that are too old
@@ -81,6 +77,9 @@ class Warehouse(DuckDBResource):
             check = check_clock_to_delete if to_delete else check_clock
             check(database, Path(self.home), witnesses, now)
         return database
+
+    def _named(self) -> Database:
+        return Database.named(self.database, Path(self.home) if self.home else None, self.wait_seconds, self.files)
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

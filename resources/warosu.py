@@ -1,11 +1,13 @@
 """The archive as a Dagster resource."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
-from bizcharts_pipeline.archive.patience import Archive
+if TYPE_CHECKING:
+    from bizcharts_pipeline.archive.patience import Archive
 
 
 class Warosu(dg.ConfigurableResource["Warosu"]):
@@ -18,8 +20,10 @@ class Warosu(dg.ConfigurableResource["Warosu"]):
     seconds_per_request: float = Field(description="Minimum time between two requests, over all processes.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
 
-    def archive(self) -> Archive:
+    def archive(self) -> "Archive":
         """Return the archive."""
+        from bizcharts_pipeline.archive.patience import Archive
+
         return Archive(
             home=Path(self.home),
             board=self.board,

@@ -1,6 +1,7 @@
 """Fixtures that every room shares."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,8 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from bizcharts_pipeline.core.ledgers import keep_in_postgres
+from bizcharts_pipeline.settings import postgres_words
+from bizcharts_pipeline.warehouse.database import Database
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagster import DagsterInstance
     from playwright.sync_api import Browser, Page, Playwright
+    from postgres import Postgres
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("bizcharts", deadline=None)
@@ -30,9 +39,19 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _runtime_folder() -> Iterator[None]:
+    """The rate limits that fixtures of whole modules keep are neither the developer's nor another process's."""
+    with pytest.MonkeyPatch.context() as patch, _short_folder() as folder:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A developer's own settings must not reach a test."""
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A developer's own settings must not reach a test, nor the pause that a server demanded which had its port
+    before.
+    """
     for name in [name for name in os.environ if name.startswith("BIZCHARTS_")]:
         if name != "BIZCHARTS_SHARED_DATA":
             monkeypatch.delenv(name)
@@ -40,6 +59,77 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", "/dev/null")
     monkeypatch.setenv("BIZCHARTS_ENV_FILE", "/dev/null")
     monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path / "home"))
+    with _short_folder() as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield
+
+
+def _short_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A private folder whose path leaves room for the name of a socket."""
+    return tempfile.TemporaryDirectory(prefix="bizcharts-", ignore_cleanup_errors=True)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> "Iterator[DagsterInstance]":
+    """A Dagster instance of its own."""
+    import dagster as dg
+
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Postgres]":
+    """A PostgreSQL server for lakes."""
+    from postgres import running_postgres
+
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def lake(postgres: "Postgres", tmp_path: Path) -> Database:
+    """A lake that does not exist yet."""
+    return Database.named(postgres.new_lake(), tmp_path / "home", 30)
+
+
+@pytest.fixture(params=["file", "lake"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """A database that does not exist yet: a file, then a lake."""
+    if request.param == "lake":
+        found: Database = request.getfixturevalue("lake")
+        return found
+    return Database.named(str(tmp_path / "bizcharts.duckdb"), None, 60)
+
+
+@pytest.fixture(params=["file", "lake"])
+def new_engine(request: pytest.FixtureRequest) -> "Callable[[], str]":
+    """What holds the database and the ledgers of a new installation: nothing, which is files, then a new lake; returns
+    its address.
+    """
+    if request.param == "file":
+        return lambda: ""
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_lake
+
+
+@pytest.fixture
+def engine(new_engine: "Callable[[], str]") -> str:
+    """What holds the database and the ledgers of the test's only installation; see ``new_engine``."""
+    return new_engine()
+
+
+@pytest.fixture(params=["files", "postgres"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A home whose ledgers are files, then in PostgreSQL; it does not exist yet."""
+    folder = tmp_path / "home"
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        keep_in_postgres(folder, postgres_words(server.new_lake()))
+    yield folder
+    keep_in_postgres(folder, None)
 
 
 @pytest.fixture(scope="session")

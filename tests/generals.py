@@ -97,6 +97,16 @@ def _marked(rng: Random, of: General) -> General:
     return replace(of, lines=tuple(lines))
 
 
+def _spaced(rng: Random, of: General) -> General:
+    """A blank, or what looks like one, between the letters of all words but links."""
+    blank = rng.choice(" \u2800\u3164\uffa0\u115f\U0001d159")
+
+    def spaced(line: str) -> str:
+        return " ".join(word if word.startswith("http") else blank.join(word) for word in line.split(" "))
+
+    return replace(of, subject=spaced(of.subject), lines=tuple(map(spaced, of.lines)))
+
+
 def _embedded(rng: Random, of: General) -> General:
     lines = [line.replace(" ", " [Embed] ", 1) if line.startswith("https") else line for line in of.lines]
     return replace(of, lines=tuple(lines))
@@ -115,4 +125,5 @@ CHANGES: Mapping[str, Callable[[Random, General], General]] = {
     "other punctuation": lambda rng, of: replace(of, lines=tuple(line.replace(">", "* ") + " !!" for line in of.lines)),
     "a mark on every letter": _marked,
     "[Embed] behind links": _embedded,
+    "blanks between letters": _spaced,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from bizcharts_pipeline.index.update import update_index
 from bizcharts_pipeline.index.votes import Mentions, Posts, to_us
 from bizcharts_pipeline.settings import FearGreedSettings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 START = datetime(2025, 1, 1)
 MODEL = "test-1"
@@ -70,12 +70,12 @@ def random_posts(seed: int, days: int, per_day: int, start: datetime = START) ->
     return posts
 
 
-def new_database(path: Path) -> Database:
+def new_database(path: Path) -> DatabaseFile:
     path.mkdir(exist_ok=True)
-    return Database(path / "index.duckdb", 20)
+    return DatabaseFile(path / "index.duckdb", 20)
 
 
-def store_posts(database: Database, posts: Sequence[MadePost], *, polled: bool = True) -> None:
+def store_posts(database: DatabaseFile, posts: Sequence[MadePost], *, polled: bool = True) -> None:
     """Write ``posts`` as if polled and scored; ``polled`` adds a poll in each of their hours."""
     looks = [(p.thread_id, *look) for p in posts for look in p.looks]
     coins = [(p.thread_id, coin) for p in posts for coin in p.coins]
@@ -129,7 +129,7 @@ def store_posts(database: Database, posts: Sequence[MadePost], *, polled: bool =
             )
 
 
-def update(database: Database, now: datetime, model: str = MODEL) -> None:
+def update(database: DatabaseFile, now: datetime, model: str = MODEL) -> None:
     """Compute the whole index up to ``now``."""
     update_index(database, model_version=model, now=now, parameters=QUICK, full=True)
 
@@ -155,7 +155,7 @@ def no_mentions() -> Mentions:
     return Mentions(none, none, (), nothing, none, nothing, nothing)
 
 
-def rows_of(database: Database, table: str, columns: str = "*", where: str = "true") -> list[tuple[Any, ...]]:
+def rows_of(database: DatabaseFile, table: str, columns: str = "*", where: str = "true") -> list[tuple[Any, ...]]:
     with database.read() as connection:
         return connection.execute(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY ALL").fetchall()
 

@@ -11,14 +11,15 @@ from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from shutil import copy
-from socket import socket
 from typing import Any
 from unittest.mock import patch
 
 from forked import ForkedProcess, run_bizcharts, run_module
 
 from bizcharts_pipeline.cli.main import main
+from bizcharts_pipeline.core.ledgers import keep_in_postgres
 from bizcharts_pipeline.service.jobs import job_command
+from bizcharts_pipeline.settings import postgres_words
 from bizcharts_pipeline.warehouse.database import Database
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -27,14 +28,17 @@ SECONDS = 120
 
 @dataclass
 class Installation:
-    """Home, Dagster home and board of one installation."""
+    """Home, Dagster home, board and database of one installation."""
 
     folder: Path
     board_url: str
     board: str = "biz"
     extra: dict[str, str] = field(default_factory=dict)
+    lake: str = ""  # its address; empty: the database is a file, and so are the ledgers
 
     def __post_init__(self) -> None:
+        if self.lake:
+            keep_in_postgres(self.home, postgres_words(self.lake))
         self.dagster_home.mkdir(parents=True, exist_ok=True)
         if not (self.dagster_home / "dagster.yaml").exists():
             copy(REPOSITORY / "dagster_home" / "dagster.yaml", self.dagster_home)
@@ -49,10 +53,13 @@ class Installation:
 
     @property
     def database(self) -> Database:
-        return Database(self.home / "bizcharts.duckdb", 30)
+        if self.lake:
+            return Database.named(self.lake, self.home, 30)
+        return Database.named(str(self.home / "bizcharts.duckdb"), None, 30)
 
     def environment(self, now: datetime | None) -> dict[str, str]:
         clock = {"BIZCHARTS_NOW": now.isoformat()} if now else {}
+        lake = {"BIZCHARTS_DATABASE": self.lake} if self.lake else {}
         return {
             **os.environ,
             "BIZCHARTS_HOME": str(self.home),
@@ -62,6 +69,7 @@ class Installation:
             "BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST": "0",
             "OMP_NUM_THREADS": "1",
             **clock,
+            **lake,
             **self.extra,
         }
 
@@ -113,10 +121,3 @@ class Installation:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:
             return connection.execute(sql).fetchall()
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens at."""
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

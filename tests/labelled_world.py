@@ -10,7 +10,7 @@ from bizcharts_pipeline.labels.gold import GoldReport, extend_gold
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.text.duplicates import SHINGLE, normalise
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.values import table
 
 NOW = datetime(2026, 1, 2, 3)
@@ -35,9 +35,9 @@ class LabelledWorld:
     home: Path
 
     @property
-    def database(self) -> Database:
+    def database(self) -> DatabaseFile:
         self.home.mkdir(parents=True, exist_ok=True)
-        return Database(self.home / "test.duckdb")
+        return DatabaseFile(self.home / "test.duckdb")
 
     @property
     def ledger(self) -> LabelLedger:

@@ -1,10 +1,10 @@
 """An installation whose board is to be labelled by models: posts, some with pictures, and the label APIs."""
 
 import hashlib
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,6 +16,7 @@ from installation import REPOSITORY, Installation
 
 from bizcharts_pipeline.autolabel.ledger import LEDGER
 from bizcharts_pipeline.autolabel.questions import question_text
+from bizcharts_pipeline.core.ledgers import connect, is_known
 from bizcharts_pipeline.core.money import NANO
 from bizcharts_pipeline.demo.board.threads import WorldThread
 from bizcharts_pipeline.demo.label_apis.oracle import marked_post, world_truth
@@ -85,14 +86,11 @@ class Books:
 
     @classmethod
     def of(cls, home: Path, ledger: Path = LEDGER) -> "Books":
-        connection = sqlite3.connect(f"file:{home / ledger}?mode=ro", uri=True)
-        try:
+        with closing(connect(home / ledger)) as connection:
             rows = connection.execute(
                 "SELECT r.run_id, s.basis, s.outcome, coalesce(s.nano_usd, r.nano_usd) "
                 "FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id"
             ).fetchall()
-        finally:
-            connection.close()
         kinds: Counter[str] = Counter()
         usd: Counter[str] = Counter()
         runs: Counter[str] = Counter()
@@ -176,7 +174,7 @@ class Labelling:
 
     def run(self, usd: Decimal | None = None, *, may_fail: bool = False) -> str:
         """Run to the end, which may not cost more than it was allowed; return what was printed."""
-        known = self.books.usd_of_runs if (self.installation.home / LEDGER).exists() else {}
+        known = self.books.usd_of_runs if is_known(self.installation.home / LEDGER) else {}
         process = self.start(usd)
         output, _ = process.communicate(timeout=RUN_SECONDS)
         assert may_fail or process.returncode == 0, output

@@ -112,7 +112,7 @@ def insert_index(connection: duckdb.DuckDBPyConnection, rows: Iterable[IndexRow]
             "raw_stance": row.stance,
             "coverage": 1.0,
             "history_days": 365,
-            "method": "filter-2",
+            "method": "filter-3",
         }
         for row in rows
     ]
@@ -126,7 +126,7 @@ def insert_coins(connection: duckdb.DuckDBPyConnection, rows: Iterable[CoinRow])
         | {
             "lo": None if row.score is None else row.score - 0.1,
             "hi": None if row.score is None else row.score + 0.1,
-            "method": "filter-2",
+            "method": "filter-3",
         }
         for row in rows
     ]

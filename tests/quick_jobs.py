@@ -15,3 +15,8 @@ def quick_live() -> None:
 @dg.job(name="history")
 def quick_history() -> None:
     nothing()
+
+
+@dg.job(name="training")
+def quick_training() -> None:
+    nothing()

@@ -17,7 +17,7 @@ from installation import Installation
 from bizcharts_pipeline.core.private import UnsafeFolder, tighten, user_folder
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.errors import DatabaseUnavailable
 
 NOW = datetime(2026, 3, 2, 12, 0)
@@ -73,7 +73,7 @@ def test_what_is_not_ours_alone_keeps_its_modes(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_somebody_planted_is_not_followed(tmp_path: Path) -> None:
-    database = Database(tmp_path / "a.duckdb", 1)
+    database = DatabaseFile(tmp_path / "a.duckdb", 1)
     database.migrate()
     lock = Path(f"{database.path}.lock")
     lock.unlink()

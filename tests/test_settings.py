@@ -77,7 +77,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "0.5", "at least 1"),
         ("BIZCHARTS_CONTACT", "a\nX-Header: b", "contact"),
         ("BIZCHARTS_FEAR_GREED__WINDOW_HOURS", "many", "fear_greed.window_hours"),
-        ("BIZCHARTS_DATABASE", "md:cloud", "BIZCHARTS_DATABASE"),
+        ("BIZCHARTS_DATABASE", "ducklake:lake.ducklake", "database: of a lake must be ducklake:postgres:"),
+        ("BIZCHARTS_DATABASE_FILES", "s3://bucket/lake", "database_files: must be a folder"),
         ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "inf", "finite"),
         ("BIZCHARTS_FOURCHAN_API_URL", "https://me:secret@a.4cdn.org", "user name or password"),
         ("BIZCHARTS_FOURCHAN_API_URL", "https://:secret@a.4cdn.org", "user name or password"),
@@ -88,6 +89,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("BIZCHARTS_PRICE_DATA__SOURCES", "coingecko,kraken", "price_data.sources"),
         ("BIZCHARTS_RETENTION__OBSERVATIONS_HOURLY_DAYS", "3", "observations_hourly_days"),
         ("BIZCHARTS_RETENTION__THREADS_DAYS", "7", "threads_days"),
+        ("BIZCHARTS_AUTO_LABELS__USD_PER_RUN", "1e400", "usd_per_run"),
+        ("BIZCHARTS_SERVE__HOST", "127.0.0.1:3000", "serve.host: '127.0.0.1:3000' is no IP address; the port is"),
+        ("BIZCHARTS_API__HOST", "999.1.1.1", "api.host"),
+        ("BIZCHARTS_SERVE__HOST", "a b", "serve.host"),
+        ("BIZCHARTS_SERVE__VIEWER_PORT", "3000", "serve: `viewer_port` is that of the Dagster UI"),
+        ("BIZCHARTS_HOME", "~nobody-of-this-name/data", "home: there is no user nobody-of-this-name"),
+        ("BIZCHARTS_DATABASE", "~nobody-of-this-name/x.duckdb", "database: there is no user nobody-of-this-name"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name(
@@ -104,6 +112,25 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path, monkeypatch: pyt
     file.write_text("bord = 'biz'\n")
     monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(file))
     with pytest.raises(SettingsError, match="bord: unknown setting"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("[serve]\nport = true", "serve.port: must be a number"),
+        ("[pods]\nusd_per_run = true", "pods.usd_per_run: must be a number"),
+        ("fourchan_seconds_per_request = true", "fourchan_seconds_per_request: must be a number"),
+        ("serve = 3000", r"serve: must be a table, \[serve\]"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_in_plain_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, says: str
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(line)
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(file))
+    with pytest.raises(SettingsError, match=f"{says}$"):
         load_settings()
 
 
@@ -218,7 +245,7 @@ def test_no_secret_is_read_from_the_settings_file(tmp_path: Path, monkeypatch: p
 
 
 def test_a_line_of_dotenv_that_is_no_variable_is_named_and_not_repeated(dotenv: Callable[[str], Path]) -> None:
-    for line in ("sk-secret", "BIZ CHARTS=sk-secret", "A='sk-secret"):
+    for line in ("sk-secret", "BIZ CHARTS=sk-secret", "A='sk-secret", "A=sk-secret\0", "BIZCHARTS_BOARD=sk-secret"):
         dotenv(f"BIZCHARTS_BOARD=biz\n{line}\n")
         with pytest.raises(DotenvError, match="line 2") as refused:
             load_settings()

@@ -1,6 +1,7 @@
 """What is installed: by hashes, from no named place, and listed with its licence."""
 
 import json
+import os
 import re
 import sys
 import tomllib
@@ -85,11 +86,24 @@ def test_a_package_without_a_home_is_named_in_the_documentation() -> None:
 
 
 def test_nothing_is_installed_but_from_a_lock_file_or_as_the_pinned_torch() -> None:
-    for file in ("Makefile", "deploy/compose.yaml", "README.md", "docs/training-flow.md"):
+    for file in ("Makefile", "deploy/compose.yaml", "deploy/Dockerfile", "README.md", "docs/training-flow.md"):
         for line in Path(ROOT / file).read_text().splitlines():
             if "pip install" in line or "$(PIP) install" in line:
                 allowed = ("--require-hashes", "--no-deps --no-build-isolation", "$(TORCH)", "build/lock/")
                 assert any(words in line for words in allowed), line
+
+
+def test_the_hosted_checks_run_nothing_but_the_commands_of_this_repository() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    commands = re.findall(r"^ +- run: (.+)$", workflow, re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+(?: [a-z-]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert ".ci/run" in commands
+    for command in commands:
+        program, *words = command.split()
+        if program == "make":
+            assert set(words) <= {word for line in targets for word in line.split()}, command
+        else:
+            assert os.access(ROOT / program, os.X_OK), command
 
 
 def test_a_hint_how_to_install_something_names_a_target_of_the_makefile() -> None:
@@ -107,6 +121,7 @@ def test_a_hint_how_to_install_something_names_a_target_of_the_makefile() -> Non
         "install-app",
         "install-auto-labels",
         "install-lab",
+        "install-lake",
         "install-ml",
         "install-noise",
         "install-ocr",

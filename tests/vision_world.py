@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +23,7 @@ from bizcharts_pipeline.scoring.new_posts import ScoringReport, score_new_posts
 from bizcharts_pipeline.scoring.place import Place
 from bizcharts_pipeline.sentiment.artifact import new_model, publish
 from bizcharts_pipeline.settings import ImageSettings, VisionSettings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.models import ModelVersion, promote
 from bizcharts_pipeline.warehouse.pictures import PictureRow, record_picture
 from bizcharts_pipeline.warehouse.threads import merge_threads
@@ -46,7 +46,7 @@ class VisionWorld:
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.database = Database(self.home / "bizcharts.duckdb", 30)
+        self.database = DatabaseFile(self.home / "bizcharts.duckdb", 30)
         self.version = make_vision_champion(self.database, self.home)
         self.server.openai.adapters.add(self.version)
 
@@ -111,19 +111,24 @@ class VisionWorld:
         return Books.of(self.home, Path("ledgers") / "scores.sqlite")
 
 
-def make_vision_champion(database: Database, home: Path) -> str:
-    """Register an adapter as the champion; return its version. Its weights are on the server."""
+def make_vision_champion(database: DatabaseFile, home: Path) -> str:
+    """Register an adapter as the champion; return its version."""
+    made = vision_model(home)
+    with database.write() as connection:
+        promote(connection, replace(made, status="champion"))
+    return made.model_version
+
+
+def vision_model(home: Path, seed: int = 1) -> ModelVersion:
+    """Make the files of an adapter; return its row. Its weights are on the server."""
     with new_model(home) as folder:
         calibration = {"labels": ["bearish", "neutral", "bullish"], "shift": SHIFT, "temperature": TEMPERATURE}
         (folder / "calibration.json").write_text(json.dumps(calibration))
         (folder / "adapter_model.safetensors").write_bytes(b"weights")
         artifact = publish(folder, home, kind=KIND, base_model="b", base_revision=None, dataset_version="d",
-                           code_version="1", seed=1, settings={})  # fmt: skip
+                           code_version="1", seed=seed, settings={})  # fmt: skip
     name = artifact.model_version
-    with database.write() as connection:
-        promote(connection, ModelVersion(name, KIND, "b", "d", NOON, 0.6, 0.6, "champion", f"models/{name}",
-                                         artifact.sha256))  # fmt: skip
-    return name
+    return ModelVersion(name, KIND, "b", "d", NOON, 0.6, 0.6, "candidate", f"models/{name}", artifact.sha256)
 
 
 def calibrated(probabilities: Sequence[float]) -> tuple[float, ...]:
@@ -133,7 +138,7 @@ def calibrated(probabilities: Sequence[float]) -> tuple[float, ...]:
     return tuple(math.exp(each) / total for each in logits)
 
 
-def post(database: Database, texts: Mapping[int, str], *, with_picture: bool = False) -> None:
+def post(database: DatabaseFile, texts: Mapping[int, str], *, with_picture: bool = False) -> None:
     """Put posts of a live poll into the warehouse."""
     threads = [
         PreparedThread(
@@ -147,17 +152,22 @@ def post(database: Database, texts: Mapping[int, str], *, with_picture: bool = F
 
 
 def fetch(
-    home: Path, database: Database, thread_id: int, status: str, content: bytes = b"", nsfw: float = 0.01
+    home: Path, database: DatabaseFile, thread_id: int, status: str, content: bytes = b"", nsfw: float = 0.01
 ) -> None:
     """Record what became of a post's thumbnail."""
-    row = PictureRow(thread_id, "thumbnail", status, NOON)
-    if status == "stored":
-        sha256 = hashlib.sha256(content).hexdigest()
-        path = PictureStore(home).put(sha256, "image/jpeg", content)
-        row = PictureRow(thread_id, "thumbnail", status, NOON, path=path, sha256=sha256, media_type="image/jpeg",
-                         perceptual_hash=sha256[:16], nsfw=nsfw)  # fmt: skip
+    row = thumbnail(home, thread_id, status, content, nsfw)
     with database.write() as connection:
         record_picture(connection, row)
+
+
+def thumbnail(home: Path, thread_id: int, status: str, content: bytes = b"", nsfw: float = 0.01) -> PictureRow:
+    """The row of a post's thumbnail, whose file is stored if there is one."""
+    if status != "stored":
+        return PictureRow(thread_id, "thumbnail", status, NOON)
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = PictureStore(home).put(sha256, "image/jpeg", content)
+    return PictureRow(thread_id, "thumbnail", status, NOON, path=path, sha256=sha256, media_type="image/jpeg",
+                      perceptual_hash=sha256[:16], nsfw=nsfw)  # fmt: skip
 
 
 def serving(truth: object = None) -> SimulatedLabelApis:

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "bizcharts"
 TORCH = "torch"  # its wheels for CPU and for CUDA are different files under one version
-EXTRAS = ("alerts", "app", "auto-labels", "lab", "ml", "pods", "noise", "ocr", "test")
+EXTRAS = ("alerts", "app", "auto-labels", "lab", "lake", "ml", "pods", "noise", "ocr", "test")
 
 
 def installed() -> dict[str, Distribution]:

@@ -5,7 +5,7 @@ The window of a coin's reading is ``coin_window_hours`` long, so readings that f
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from math import inf, sqrt
+from math import hypot, inf, sqrt
 
 from bizcharts_pipeline.alerts.events import Event, utc
 from bizcharts_pipeline.settings import AlertSettings
@@ -23,7 +23,7 @@ def coin_spikes(
     settings: AlertSettings,
     hours: int,
 ) -> list[Event]:
-    """Return the spikes of the coins of one final hour.
+    """Return the events to alert about that are spikes of the coins of one final hour.
 
     Args:
         now: the readings of that hour, by symbol.
@@ -32,7 +32,7 @@ def coin_spikes(
     """
     found = []
     for symbol, reading in sorted(now.items()):
-        at = reading.bucket_start + timedelta(hours=1)
+        at = reading.ended_at
         if reading.mentions < settings.coin_mentions or not reading.final:
             continue
         if symbol in last and at - last[symbol] < timedelta(hours=settings.coin_pause_hours):
@@ -57,8 +57,8 @@ def coin_spikes(
 
 
 def least_growth(now: int, before: int) -> float:
-    """Return the lower end of the 90 % interval of the ratio of two rates, given their counts in windows of equal
-    length.
+    """Return, to decide on an alert about a coin's mentions, the lower end of the 90 % interval of the ratio of two
+    rates, given their counts in windows of equal length.
 
     Given their sum, the first of two Poisson counts is binomial; this is Wilson's interval of its share as a ratio. A
     raid makes mentions depend on one another, so that the true interval is wider.
@@ -72,7 +72,8 @@ def least_growth(now: int, before: int) -> float:
 
 
 def least_change(before: CoinReading, now: CoinReading) -> float:
-    """Return the end of the 90 % interval of a change of mood (-2 to 2) that is nearer to none; 0 if it contains none.
+    """Return, to decide on an alert about a coin's mood, the end of the 90 % interval of its change (-2 to 2) that is
+    nearer to none; 0 if it contains none.
 
     The two readings share no post, so the distances to the ends of their intervals add up as squares.
     """
@@ -82,8 +83,8 @@ def least_change(before: CoinReading, now: CoinReading) -> float:
     assert now.score is not None and now.lo is not None and now.hi is not None  # noqa: PT018
     change = now.score - before.score
     if change > 0:
-        return max(change - sqrt((now.score - now.lo) ** 2 + (before.hi - before.score) ** 2), 0.0)
-    return min(change + sqrt((now.hi - now.score) ** 2 + (before.score - before.lo) ** 2), 0.0)
+        return max(change - hypot(now.score - now.lo, before.hi - before.score), 0.0)
+    return min(change + hypot(now.hi - now.score, before.score - before.lo), 0.0)
 
 
 def _what(growth: float, change: float, settings: AlertSettings) -> list[str]:

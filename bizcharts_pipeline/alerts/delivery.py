@@ -1,4 +1,4 @@
-"""Delivers recorded events: each destination by a process of its own, so that a dead one holds no other up.
+"""Delivers recorded events: each destination by a process of its own, so that one that does not answer delays no other.
 
 Exactly one attempt is made for each reservation in the ledger. The process of a destination is started, and has loaded
 what it needs, before the first reservation: a kill until then loses nothing.
@@ -14,7 +14,6 @@ from bizcharts_pipeline.alerts.destinations import Destination
 from bizcharts_pipeline.alerts.events import utc
 from bizcharts_pipeline.alerts.ledger import AlertLedger, Delivery, State
 from bizcharts_pipeline.alerts.sender_process import NoOutcome, NotReady, SenderProcess
-from bizcharts_pipeline.core.file_lock import lock_file
 
 ROUND_SECONDS = 300.0  # no further message is begun after this
 FIRST_PAUSE = timedelta(minutes=1)
@@ -33,7 +32,7 @@ class Outcome:
 def deliver(
     ledger: AlertLedger, destinations: Sequence[Destination], attempts: int, clock: Callable[[], datetime]
 ) -> list[Outcome] | None:
-    """Send what is due, and return the outcome of each attempt; ``None`` while another process is sending.
+    """Send the alerts that are due, and return the outcome of each attempt; ``None`` while another process is sending.
 
     Args:
         attempts: a delivery that was refused this often is given up.
@@ -42,8 +41,7 @@ def deliver(
     Raises:
         AlertLedgerError: the ledger cannot be used.
     """
-    ledger.path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file(ledger.path.with_suffix(".sending")) as is_free:
+    with ledger.sending() as is_free:
         if not is_free:
             return None
         ledger.recover([one.name for one in destinations], clock())
@@ -54,7 +52,7 @@ def deliver(
 
 
 def send_test(destinations: Sequence[Destination], now: datetime) -> list[Outcome]:
-    """Send a test message to each destination at once, without the ledger, and return the outcomes."""
+    """Send a test message to each destination of alerts at once, without the ledger, and return the outcomes."""
     message = f"Sent at {utc(now)}. Alerts reach this destination."
 
     def test(destination: Destination) -> Outcome:
@@ -67,7 +65,8 @@ def send_test(destinations: Sequence[Destination], now: datetime) -> list[Outcom
 
 
 def pause(tried: int) -> timedelta:
-    """Return how long to wait after the attempt number ``tried``: a minute, then twice as long, at most an hour."""
+    """Return how long to wait after the attempt number ``tried`` to deliver an alert: a minute, then twice as long, at
+    most an hour."""
     return min(FIRST_PAUSE * float(2 ** min(tried - 1, 16)), MAX_PAUSE)
 
 

@@ -23,11 +23,12 @@ SCHEMES = (
     *("ntfy", "ntfys", "pover", "signal", "signals", "slack", "tgram", "workflows"),
 )
 # Parameters by which Apprise follows redirects, repeats a message, skips the check of certificates, hides a failure,
-# stores something, or reads or writes files.
+# stores something, reads or writes files, or adds recipients.
 REFUSED_PARAMETERS = frozenset(
     {"redirect", "retry", "wait", "verify", "optional", "store", "template", "pgp", "pgppub", "pgpprv", "pgpkey"}
-    | {"pgpmode", "wkd", "pem", "key", "keyfile", "cert", "attach", "config", "tag", "cc", "bcc"}
+    | {"pgpmode", "wkd", "pem", "key", "keyfile", "cert", "attach", "config", "tag", "cc", "bcc", "email"}
 )
+_OF_HEADER = " +"  # before a header of a message; an unquoted plus sign is read as a blank
 _URL = re.compile(r"([a-z]+)://[\x21-\x7e]+", re.IGNORECASE)
 
 
@@ -40,12 +41,17 @@ class Destination:
 
 
 def is_set() -> bool:
-    """Whether a destination is set."""
+    """Whether a destination of alerts is set."""
     return bool(os.environ.get(VARIABLE, "").strip())
 
 
+def check_destinations() -> None:
+    """Check the destinations of alerts that the environment names; raises like :func:`destinations`."""
+    destinations(b"")
+
+
 def destinations(hash_key: bytes) -> list[Destination]:
-    """Return the destinations that the environment names, separated by white space.
+    """Return the destinations of alerts that the environment names, separated by white space.
 
     Args:
         hash_key: the random key of this installation.
@@ -74,9 +80,9 @@ def _problem(url: str) -> str | None:
     if found[1].lower() not in SCHEMES:
         return f"has a scheme that is not allowed. Allowed are {', '.join(SCHEMES)}."
     try:
-        parameters = {name.lower() for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+        names = [name.lower() for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
     except ValueError:
         return "is malformed."
-    if refused := sorted(parameters & REFUSED_PARAMETERS):
-        return f"has the parameter {refused[0]}, which is not allowed; leave it out."
+    if refused := sorted(name for name in names if name.lstrip(_OF_HEADER) in REFUSED_PARAMETERS):
+        return f"has the parameter {refused[0].lstrip(_OF_HEADER)}, which is not allowed; leave it out."
     return None

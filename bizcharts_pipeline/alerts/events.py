@@ -31,15 +31,15 @@ class Event:
 
     @property
     def number(self) -> str:
-        """A short form of the key, by which receivers can tell two copies of one message from two events."""
+        """A short form of the event's key, by which receivers can tell two copies of one alert from two events."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:10]
 
     @property
     def message(self) -> str:
-        """The text below the title."""
+        """The text of an alert, below the title."""
         return "\n".join([*(plain(line, MAX_LINE) for line in self.lines), f"Event {self.number}"])
 
 
 def utc(moment: datetime) -> str:
-    """Return a naive UTC time as it is written in messages."""
+    """Return a naive UTC time as it is written in alerts."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -22,16 +22,17 @@ def class_changes(
     settings: AlertSettings,
     parameters: FearGreedSettings,
 ) -> tuple[list[Event], str | None]:
-    """Return the changes of class in hourly ``readings``, the oldest first, and the class that holds after them.
+    """Return as events to alert about the changes of class in hourly ``readings``, the oldest first, and the class
+    that holds after them.
 
-    A class is left when the printed value is ``class_margin`` points beyond its edge, and not within
-    ``class_pause_hours`` of the last change, at ``last``. A change that the pause delays is an event after the pause,
-    if the value is still there. ``held`` is the class before; ``None``: the first value sets it.
+    The class changes when the printed value is ``class_margin`` points beyond its edge and the last change, ``last``,
+    is at least ``class_pause_hours`` old. A change within that pause is reported after it, if the value still asks for
+    it. ``held`` is the class before the first reading; ``None``: the first value sets it.
     """
     events: list[Event] = []
     pause = timedelta(hours=settings.class_pause_hours)
     for reading in _valued(readings):
-        label, at = label_of(_value(reading)), end(reading)
+        label, at = label_of(_value(reading)), reading.ended_at
         if held is None:
             held = label
         elif _has_left(held, _value(reading), settings.class_margin) and (last is None or at - last >= pause):
@@ -45,30 +46,27 @@ def class_changes(
 def shifts(
     readings: Sequence[Reading], last: datetime | None, settings: AlertSettings, parameters: FearGreedSettings
 ) -> list[Event]:
-    """Return the shifts by more than ``shift_points`` between two adjacent hours of ``readings``, the oldest first.
+    """Return as events to alert about the shifts by more than ``shift_points`` between two adjacent hours of
+    ``readings``, the oldest first.
 
     Within ``shift_pause_hours`` of the last shift, at ``last``, there is none.
     """
     events: list[Event] = []
     pause = timedelta(hours=settings.shift_pause_hours)
     for before, after in pairwise(_valued(readings)):
-        at, change = end(after), _value(after) - _value(before)
+        at, change = after.ended_at, _value(after) - _value(before)
         if after.bucket_start - before.bucket_start != HOUR or abs(change) <= settings.shift_points:
             continue
         if last is not None and at - last < pause:
             continue
-        title = f"BizCharts: the index {'rose' if change > 0 else 'fell'} {abs(change):.0f} points within an hour"
-        lines = [f"Before, at {utc(end(before))}: {_numbers(before)}", *_state(after, parameters)]
+        points = abs(round(_value(after)) - round(_value(before)))  # of the values as they are printed
+        title = f"BizCharts: the index {'rose' if change > 0 else 'fell'} {points} points within an hour"
+        lines = [f"Before, at {utc(before.ended_at)}: {_numbers(before)}", *_state(after, parameters)]
         if before.model_version != after.model_version:
             lines.append("The scoring model changed between the two hours; the mood may not have.")
         events.append(Event(SHIFT, INDEX, after.bucket_start.isoformat(), title, tuple(lines), at))
         last = at
     return events
-
-
-def end(reading: Reading) -> datetime:
-    """Return the end of an hour, which its reading is about."""
-    return reading.bucket_start + HOUR
 
 
 def _valued(readings: Sequence[Reading]) -> list[Reading]:
@@ -90,7 +88,10 @@ def _has_left(label: str, value: float, margin: float) -> bool:
 
 def _state(reading: Reading, parameters: FearGreedSettings) -> list[str]:
     """Describe a reading: value, interval, class, rank, and what restricts it."""
-    lines = [f"At {utc(end(reading))}: {_numbers(reading)}", f"{class_in_words(reading)}: {place_in_words(reading)}"]
+    lines = [
+        f"At {utc(reading.ended_at)}: {_numbers(reading)}",
+        f"{class_in_words(reading)}: {place_in_words(reading)}",
+    ]
     if reason := state_in_words(reading, parameters):
         lines.append(reason)
     return lines

@@ -17,7 +17,17 @@ from typing import Any, Literal
 
 from bizcharts_pipeline.alerts.errors import AlertLedgerError
 from bizcharts_pipeline.alerts.events import Event
-from bizcharts_pipeline.core.sqlite import connect, transaction, upgrade
+from bizcharts_pipeline.core.ledgers import (
+    ALL,
+    Connection,
+    connect,
+    exclusive,
+    marks,
+    of_newer_version,
+    place,
+    transaction,
+    upgrade,
+)
 
 LEDGER = Path("ledgers") / "alerts.sqlite"  # below the home
 State = Literal["pending", "sending", "sent", "failed", "unknown"]
@@ -59,7 +69,7 @@ class Past:
 
 
 class AlertLedger:
-    """The ledger in the file ``path``, created on first use; many processes and threads may use it at once.
+    """The ledger ``path``, created on first use; many processes and threads may use it at once.
 
     One sender works at a time: it holds a lock from :meth:`recover` until the last :meth:`finish`.
     """
@@ -96,7 +106,7 @@ class AlertLedger:
             if _note(connection, _WATCHED) != before:
                 return []
             new = [event for event in events if _insert(connection, event, now)]
-            connection.executemany(
+            connection.execute_for_each(
                 "INSERT INTO deliveries (event, destination, state, due_at, changed_at) VALUES (?, ?, 'pending', ?, ?)",
                 [(event.key, name, _text(now), _text(now)) for event in new for name in sorted(destinations)],
             )
@@ -119,7 +129,7 @@ class AlertLedger:
         """Mark as ``unknown`` what a killed sender left in a request, and as ``failed`` what was for a destination that
         is no longer set; return the number of deliveries.
         """
-        marks = ", ".join("?" * len(destinations))
+        still_set = [*destinations, ""]  # no destination has an empty name, and PostgreSQL no empty list
         with self._transaction() as connection:
             killed = connection.execute(
                 "UPDATE deliveries SET state = 'unknown', error = ?, changed_at = ?, attempts = attempts + 1 "
@@ -128,8 +138,8 @@ class AlertLedger:
             ).rowcount
             gone = connection.execute(
                 "UPDATE deliveries SET state = 'failed', error = ?, changed_at = ? "
-                f"WHERE state = 'pending' AND destination NOT IN ({marks})",
-                (NO_LONGER_SET, _text(now), *destinations),
+                f"WHERE state = 'pending' AND destination NOT IN ({marks(still_set)})",
+                (NO_LONGER_SET, _text(now), *still_set),
             ).rowcount
             return killed + gone
 
@@ -151,7 +161,9 @@ class AlertLedger:
                 (_text(now), delivery),
             ).rowcount
             if not changed:
-                raise AlertLedgerError(f"{self.path}: delivery {delivery} is not pending; another sender is at work")
+                raise AlertLedgerError(
+                    f"{place(self.path)}: delivery {delivery} is not pending; another sender is at work"
+                )
 
     def finish(self, delivery: int, state: State, error: str, due_at: datetime, now: datetime) -> None:
         """Note the outcome of an attempt; ``due_at`` is when a ``pending`` delivery is attempted again."""
@@ -162,8 +174,8 @@ class AlertLedger:
                 (state, error, _text(due_at), _text(now), delivery),
             )
 
-    def deliveries(self, most: int = -1) -> list[Delivery]:
-        """Return the deliveries, the newest event first, at most ``most``; -1: all."""
+    def deliveries(self, most: int = ALL) -> list[Delivery]:
+        """Return the deliveries, the newest event first, at most ``most``."""
         with self._reading() as connection:
             rows = connection.execute(f"{_DELIVERY} ORDER BY e.happened_at DESC, d.id DESC LIMIT ?", (most,))
             return [_delivery(row) for row in rows]
@@ -187,28 +199,42 @@ class AlertLedger:
             return {(destination, state): count for destination, state, count in rows}
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def sending(self) -> Iterator[bool]:
+        """Try to become the one sender while the block runs; yield whether there was none."""
+        with self._named_errors(), exclusive(self.path.with_suffix(".sending")) as is_free:
+            yield is_free
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with self._reading() as connection, transaction(connection):
             yield connection
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        schema = (files("bizcharts_pipeline.alerts") / "schema.sql").read_text(encoding="utf-8")
+    def _reading(self) -> Iterator[Connection]:
+        with self._named_errors(), closing(connect(self.path)) as connection:
+            if not bring_up_to_date(connection):
+                raise AlertLedgerError(of_newer_version(self.path))
+            yield connection
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
         try:
-            with closing(connect(self.path)) as connection:
-                if not upgrade(connection, [schema]):
-                    raise AlertLedgerError(f"{self.path} was written by a newer version of BizCharts; use that version")
-                yield connection
+            yield
         except sqlite3.Error as error:
-            raise AlertLedgerError(f"{self.path}: the ledger of alerts cannot be used: {error}") from error
+            raise AlertLedgerError(f"{place(self.path)}: the ledger of alerts cannot be used: {error}") from error
 
 
-def _note(connection: sqlite3.Connection, name: str) -> str:
+def bring_up_to_date(connection: Connection) -> bool:
+    """Create the tables; return whether this program may use the ledger."""
+    return upgrade(connection, [(files("bizcharts_pipeline.alerts") / "schema.sql").read_text(encoding="utf-8")])
+
+
+def _note(connection: Connection, name: str) -> str:
     row = connection.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
     return str(row[0]) if row else ""
 
 
-def _insert(connection: sqlite3.Connection, event: Event, now: datetime) -> bool:
+def _insert(connection: Connection, event: Event, now: datetime) -> bool:
     inserted = connection.execute(
         "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
         (event.key, event.kind, event.subject, event.title, event.message, _text(event.happened_at), _text(now)),

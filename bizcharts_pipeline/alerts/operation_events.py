@@ -1,4 +1,4 @@
-"""Events of the operation: stale data, failed runs, pods that outlive their run, budgets nearly spent, stale models."""
+"""Events of the operation: stale data, failed runs, left-over pods, spent budgets, stale models, due trainings."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bizcharts_pipeline.alerts.events import Event, utc
+from bizcharts_pipeline.models.retraining import Retraining
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.settings import AlertSettings
 from bizcharts_pipeline.warehouse.drift_reports import DriftRow
 
-STALE, RUN, POD, BUDGET, DRIFT = "stale", "run", "pod", "budget", "drift"
+STALE, RUN, POD, BUDGET, DRIFT, RETRAIN = "stale", "run", "pod", "budget", "drift", "retrain"
 POLLS, READINGS = "polls", "readings"
 
 
@@ -74,7 +75,7 @@ def _come_again(
     missed, again = last.get(subject), f"{subject} again"
     if missed is None or newest is None or (again in last and last[again] >= missed):
         return []
-    lines = (f"Newest: {utc(newest)}", f"It was missed from {utc(missed)} on.")
+    lines = (f"Newest: {utc(newest)}", f"A message said that it was missing, at {utc(missed)}.")
     return [Event(STALE, again, missed.isoformat(), title, lines, now)]
 
 
@@ -114,7 +115,7 @@ def outliving_pods(
             f"Run {pod.run_id} or its time limit ended at {utc(since)}.",
             "`bizcharts pods list` shows it, `bizcharts pods reap` terminates it.",
         )
-        title = "BizCharts: a rented pod outlives its run"
+        title = "BizCharts: a rented pod still exists after its run"
         events.append(Event(POD, pod.provider, f"{pod.id}|{pod.pod_id}", title, lines, at))
     return events
 
@@ -130,7 +131,7 @@ def budgets(spendings: Iterable[Spending], settings: AlertSettings, now: datetim
             f"{one.month}|{one.limit.normalize():f}",
             f"BizCharts: the budget of {one.name} is nearly spent",
             (
-                f"{one.month} (UTC): {one.usd:.2f} of {one.limit:.2f} USD are spent or reserved.",
+                f"{one.month} (UTC): {_usd(one.usd)} of {_usd(one.limit)} USD are spent or reserved.",
                 f"The limit is usd_per_month of [{one.section}].",
             ),
             now,
@@ -138,6 +139,10 @@ def budgets(spendings: Iterable[Spending], settings: AlertSettings, now: datetim
         for one in spendings
         if one.limit > 0 and one.usd >= one.limit * Decimal(repr(settings.budget_share))
     ]
+
+
+def _usd(amount: Decimal) -> str:
+    return f"{amount:.2f}" if amount >= 1 else f"{amount:.4f}"
 
 
 def stale_model(alarm: DriftRow | None) -> list[Event]:
@@ -151,3 +156,12 @@ def stale_model(alarm: DriftRow | None) -> list[Event]:
     )
     title = "BizCharts: the model may have gone stale"
     return [Event(DRIFT, alarm.model_version, since, title, lines, alarm.computed_at)]
+
+
+def due_trainings(found: Iterable[Retraining], now: datetime) -> list[Event]:
+    """Return an event for each training that is due, one for each model that is the newest by then."""
+    return [
+        Event(RETRAIN, one.track, one.newest, "BizCharts: another training is worth it", one.sentences, now)
+        for one in found
+        if one.due
+    ]

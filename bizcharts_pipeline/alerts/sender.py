@@ -35,13 +35,13 @@ Outcome = Literal["sent", "refused", "unclear"]
 
 @dataclass
 class Evidence:
-    """What the last exchange of the present message showed, if Apprise does not take it for a success."""
+    """What the last exchange with the service showed about the current message; for when Apprise reports no success."""
 
     outcome: Outcome | None = None
     detail: str = ""
 
     def note(self, outcome: Outcome, detail: str) -> None:
-        """Replace what the exchange before showed."""
+        """Replace what the exchange with the destination of an alert before showed."""
         self.outcome, self.detail = outcome, detail
 
 
@@ -96,7 +96,7 @@ def _noted_data(connection: smtplib.SMTP, message: Any) -> tuple[int, bytes]:
 
 
 def main() -> None:
-    """Send messages until stdin ends."""
+    """Send alerts to one destination until stdin ends."""
     outgoing = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an outcome
     for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MEMORY_BYTES)):
@@ -129,6 +129,8 @@ def _open(url: str) -> Any:
     asset = apprise.AppriseAsset(
         app_id="BizCharts",
         app_desc="BizCharts",
+        image_url_mask="",  # of pictures on another host, which a reader's program would fetch
+        image_url_logo="",
         storage_mode="memory",
         async_mode=False,
         http_redirects=False,
@@ -142,7 +144,7 @@ def _open(url: str) -> Any:
     if service is None:
         raise Unusable("Apprise does not accept its address")
     if len(service) != 1 or len(getattr(service, "targets", None) or [0]) > 1:
-        raise Unusable("it names several recipients; give each an address of its own")
+        raise Unusable("it names several recipients; configure a separate URL for each of them")
     if service.redirects or service.retry or not service.verify_certificate:
         raise Unusable("its address has a parameter that is not allowed")
     if _is_plain_mail(service):

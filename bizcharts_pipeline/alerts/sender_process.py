@@ -51,7 +51,7 @@ class SenderProcess:
                 pipe.close()
 
     def start(self) -> None:
-        """Start the process, unless it runs, and wait until it is ready to send.
+        """Start the process that sends alerts, unless it runs, and wait until it is ready to send.
 
         Raises:
             NotReady: it does not start, or the destination cannot be used.
@@ -80,7 +80,7 @@ class SenderProcess:
             raise NotReady(self._problem)
 
     def send(self, title: str, message: str) -> tuple[str, str]:
-        """Send one message; return the outcome (see :mod:`.sender`) and its reason.
+        """Send one alert; return the outcome (see :mod:`.sender`) and its reason.
 
         Raises:
             NoOutcome: it may have been sent.

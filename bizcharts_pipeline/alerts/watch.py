@@ -14,16 +14,18 @@ import duckdb
 
 from bizcharts_pipeline.alerts.coin_events import COIN, coin_spikes
 from bizcharts_pipeline.alerts.events import Event
-from bizcharts_pipeline.alerts.index_events import CLASS, INDEX, SHIFT, class_changes, end, shifts
+from bizcharts_pipeline.alerts.index_events import CLASS, INDEX, SHIFT, class_changes, shifts
 from bizcharts_pipeline.alerts.ledger import AlertLedger, Past
 from bizcharts_pipeline.alerts.operation_events import (
     BUDGET,
     DRIFT,
     POD,
+    RETRAIN,
     STALE,
     FailedRun,
     Spending,
     budgets,
+    due_trainings,
     failed_runs,
     outliving_pods,
     stale_data,
@@ -31,8 +33,9 @@ from bizcharts_pipeline.alerts.operation_events import (
 )
 from bizcharts_pipeline.autolabel.ledger import LEDGER as AUTO_LABELS
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.index.readings import FULL_COVERAGE
+from bizcharts_pipeline.models.retraining import Retraining, Terms, retrainings
 from bizcharts_pipeline.pods.ledger import LEDGER as PODS
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.settings import Settings
@@ -81,6 +84,7 @@ class _Data:
     coins: dict[datetime, dict[str, CoinReading]]
     polled: datetime | None
     drift: DriftRow | None  # the standing alarm
+    retrainings: tuple[Retraining, ...]
 
 
 def watch(
@@ -130,7 +134,8 @@ def _read(
         hours = {start for start in covered if start > since and start - window in covered}
     coins = coins_of_hours(connection, hours | {hour - window for hour in hours})
     drift = standing_alarm(connection) if DRIFT in settings.alerts.kinds else None
-    return _Data(readings, {hour: coins[hour] for hour in sorted(coins)}, last_poll(connection), drift)
+    again = retrainings(connection, settings.home_path, Terms.of(settings)) if RETRAIN in settings.alerts.kinds else ()
+    return _Data(readings, {hour: coins[hour] for hour in sorted(coins)}, last_poll(connection), drift, again)
 
 
 def _index_events(
@@ -160,10 +165,11 @@ def _coin_events(past: Past, data: _Data, settings: Settings, new: Sequence[Read
 
 
 def _operation_events(past: Past, data: _Data, settings: Settings, runs: Runs, now: datetime) -> list[Event]:
-    valued = [end(one) for one in data.readings if one.value is not None]
+    valued = [one.ended_at for one in data.readings if one.value is not None]
     reading = valued[-1] if valued else None
     events = stale_data(data.polled, reading, past.last.get(STALE, {}), settings.alerts, now)
     events += stale_model(data.drift)
+    events += due_trainings(data.retrainings, now)
     pods = settings.home_path / PODS
     spendings = []
     month = f"{now:%Y-%m}"

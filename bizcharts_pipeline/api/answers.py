@@ -25,7 +25,8 @@ JSON = "application/json"
 
 
 def check(source: Source, request: "Request", query: AsOf) -> None:
-    """Refuse repeated parameters, a future ``as_of`` and a reversed stretch, which no single parameter shows.
+    """Refuse repeated parameters of a request to the API, a future ``as_of`` and a reversed stretch, which no single
+    parameter shows.
 
     Raises:
         BadParameter: names it.
@@ -37,13 +38,16 @@ def check(source: Source, request: "Request", query: AsOf) -> None:
 
 
 def paged(request: "Request", query: SeriesQuery) -> Callable[[Sequence[Any], Revision], bytes]:
-    """Render rows of a stretch; a full page leads to the next, later one, or earlier where no begin was asked for."""
+    """Render the rows of a stretch, of which one more than its limit were read: where that one exists, the answer leads
+    to the next page, with later rows, or with earlier ones where no begin was asked for."""
 
     def render(rows: Sequence[Any], found: Revision) -> bytes:
         following = None
-        if len(rows) == query.limit and query.start is None:
+        if len(rows) > query.limit and query.start is None:
+            rows = rows[1:]
             following = next_page(request, "to", rows[0].bucket_start)
-        elif len(rows) == query.limit:
+        elif len(rows) > query.limit:
+            rows = rows[:-1]
             following = next_page(request, "from", rows[-1].bucket_start + timedelta(microseconds=1))
         return framed(query, found, rows, following)
 
@@ -51,12 +55,12 @@ def paged(request: "Request", query: SeriesQuery) -> Callable[[Sequence[Any], Re
 
 
 def next_page(request: "Request", name: str, moment: datetime) -> str:
-    """Return the path of the page whose parameter ``name`` is ``moment`` (naive UTC)."""
+    """Return the path of the page of the API's answer whose parameter ``name`` is ``moment`` (naive UTC)."""
     return f"{request.scope['path']}?{urlencode({**request.query_params, name: iso_utc(moment)})}"
 
 
 def framed(query: AsOf, found: Revision, rows: Sequence[Any], following: str | None) -> bytes:
-    """Return the answer of ``rows``; ``following`` is the path of the next page."""
+    """Return the API's answer of ``rows``; ``following`` is the path of the next page."""
     return as_json(
         {
             "version": SCHEMA,

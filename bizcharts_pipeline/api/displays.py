@@ -19,7 +19,7 @@ _EMBEDDED = {"Cross-Origin-Resource-Policy": "cross-origin"}
 
 
 def displays_router(source: Source) -> "APIRouter":
-    """Return the router of badge, feed and embedded page."""
+    """Return the router of the API's badge, feed and embedded page."""
     from fastapi import APIRouter, Query
     from starlette.requests import Request
     from starlette.responses import Response

@@ -26,7 +26,7 @@ class UnknownCoin(BizchartsError):
 def error_response(
     status: int, message: str, parameter: str | None = None, headers: dict[str, str] | None = None
 ) -> "Response":
-    """Return an error as JSON; no cache keeps it."""
+    """Return an error of the API as JSON; no cache keeps it."""
     from starlette.responses import Response
 
     error = {"status": status, "message": message, "parameter": parameter}

@@ -19,7 +19,8 @@ _NEVER = "1970-01-01T00:00:00Z"
 
 
 def class_changes(readings: Sequence[Reading]) -> list[tuple[Reading, Reading]]:
-    """Return the final readings whose class differs from the last one's before them, each behind that one.
+    """Return the entries of the API's feed: the final readings whose class differs from the last one's before them,
+    each behind that one.
 
     ``readings`` ascend by time; those without a value are passed over.
     """
@@ -28,7 +29,7 @@ def class_changes(readings: Sequence[Reading]) -> list[tuple[Reading, Reading]]:
 
 
 def atom_feed(readings: Sequence[Reading], found: Revision, bucket: str, parameters: FearGreedSettings) -> bytes:
-    """Return the feed of the newest changes in ``readings``, which ascend by time."""
+    """Return the API's Atom feed of the newest changes in ``readings``, which ascend by time."""
     entries = [_entry(before, after, parameters) for before, after in class_changes(readings)[-MAX_ENTRIES:][::-1]]
     newest = found.newest_computed_at
     lines = [
@@ -47,13 +48,13 @@ def atom_feed(readings: Sequence[Reading], found: Revision, bucket: str, paramet
 
 
 def _entry(before: Reading, after: Reading, parameters: FearGreedSettings) -> str:
-    at = f"{after.bucket_start:%Y-%m-%d}" if after.bucket == "day" else f"{after.bucket_start:%Y-%m-%d %H:%M}"
+    at = f"{after.bucket_start:%Y-%m-%d}" if after.bucket == "day" else f"{after.ended_at:%Y-%m-%d %H:%M}"
     title = f"{at} UTC: {_label(before)} to {_label(after)}, index {after.value:.0f}"
     return (
         f"<entry><id>{_AUTHORITY}:class-change/{after.bucket}/{after.bucket_start.isoformat()}</id>"
-        f"<title>{_text(title)}</title><updated>{iso_utc(after.computed_at)}</updated>"
+        f"<title>{_text(title)}</title><updated>{iso_utc(after.knowable_at)}</updated>"
         f"<published>{iso_utc(after.knowable_at)}</published>"
-        f"<summary>{_text(in_words(after, parameters))}</summary></entry>"
+        f'<content type="text">{_text(in_words(after, parameters))}</content></entry>'
     )
 
 

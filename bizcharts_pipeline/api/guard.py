@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bizcharts_pipeline.api.errors import error_response
 from bizcharts_pipeline.api.rate_limit import RateLimit
 from bizcharts_pipeline.service.guard import fetched_by_our_page, request_of, stranger_refusal
-from bizcharts_pipeline.service.login import Login
+from bizcharts_pipeline.service.login import TOO_MANY, WAIT, Login
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -74,6 +74,8 @@ class ApiGuard:
         if len(request.path) + len(scope["query_string"]) > MAX_TARGET_BYTES:
             return error_response(414, f"Path and query may have {MAX_TARGET_BYTES} bytes.")
         if self._login and not self._login.knows(request.headers):
+            if self._login.is_exhausted():
+                return error_response(429, TOO_MANY, headers=WAIT)
             message = "Log in at /, or send the password as a bearer token."
             return error_response(401, message, headers={"WWW-Authenticate": "Bearer"})
         return None

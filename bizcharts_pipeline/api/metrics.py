@@ -16,7 +16,8 @@ Samples = Iterable[tuple[dict[str, str], float | None]]
 
 
 def prometheus_text(hour: Reading | None, coins: Sequence[CoinReading], newest_computed_at: datetime | None) -> bytes:
-    """Return the newest hour's reading and the coins of the newest day; what is not there has no sample."""
+    """Return the newest hour's reading and the coins of the newest day as Prometheus reads them; what is not there has
+    no sample."""
     families: list[tuple[str, str, Samples]] = []
     if newest_computed_at is not None:
         computed = to_epoch(newest_computed_at)

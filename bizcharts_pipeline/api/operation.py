@@ -17,7 +17,7 @@ STALE_AFTER = timedelta(hours=2)  # of a past moment only the final rows are lef
 
 
 def operation_router(source: Source) -> "APIRouter":
-    """Return the router of the endpoints for monitoring; their answers are not cached."""
+    """Return the router of the API's endpoints for monitoring; their answers are not cached."""
     from fastapi import APIRouter, Query
     from starlette.requests import Request
     from starlette.responses import Response

@@ -94,7 +94,7 @@ class CandleQuery(AsOf):
 
 
 def check_once(request: "Request") -> None:
-    """Refuse a parameter that came twice.
+    """Refuse a parameter of a request to the API that came twice.
 
     Raises:
         BadParameter: names it.
@@ -106,7 +106,7 @@ def check_once(request: "Request") -> None:
 
 
 def check_past(query: AsOf, now: datetime) -> None:
-    """Refuse an ``as_of`` after ``now`` (naive UTC): the answer could still change.
+    """Refuse an ``as_of`` of a request to the API after ``now`` (naive UTC): the answer could still change.
 
     Raises:
         BadParameter: ``as_of`` is after ``now``.
@@ -116,7 +116,7 @@ def check_past(query: AsOf, now: datetime) -> None:
 
 
 def check_stretch(query: SeriesQuery | CandleQuery) -> None:
-    """Refuse a stretch that ends before it begins.
+    """Refuse a stretch of a request to the API that ends before it begins.
 
     Raises:
         BadParameter: the end is before the begin.
@@ -126,7 +126,8 @@ def check_stretch(query: SeriesQuery | CandleQuery) -> None:
 
 
 def said(name: str, error: dict[str, Any]) -> str:
-    """Return what is wrong with parameter ``name`` as a sentence; ``error`` is one of pydantic's."""
+    """Return what is wrong with parameter ``name`` of a request to the API as a sentence; ``error`` is one of
+    pydantic's."""
     if error["type"] == "extra_forbidden":
         return "There is no such parameter here."
     reason = str(error.get("ctx", {}).get("error") or error["msg"])
@@ -134,7 +135,8 @@ def said(name: str, error: dict[str, Any]) -> str:
 
 
 def opens(query: CandleQuery, now: datetime) -> tuple[datetime, datetime, datetime | None]:
-    """Return the first and the last open to answer, and the ``from`` of the next page, if there is one.
+    """Return the first and the last open to answer to a request to the API for candles, and the ``from`` of the next
+    page, if there is one.
 
     Opens after ``as_of`` or ``now`` are left out. If none is left, the last open is before the first.
     """

@@ -16,7 +16,8 @@ class RateLimit:
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when they were counted
 
     def wait_seconds(self, client: str) -> int:
-        """Take a token of ``client``; return 0, or after how many whole seconds there is one."""
+        """Take a token for a request of ``client`` to the API; return 0, or after how many whole seconds there is
+        one."""
         now = self._clock()
         tokens, since = self._clients.pop(client, (float(self._per_minute), now))
         tokens = min(tokens + (now - since) * self._per_minute / 60, float(self._per_minute))

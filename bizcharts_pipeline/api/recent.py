@@ -26,7 +26,7 @@ View = Callable[[RecentPosts], Sequence[Any]]
 
 
 def recent_router(source: Source) -> "APIRouter":
-    """Views of the opening posts of the last days."""
+    """Return the router of the API's views of the opening posts of the last days."""
     from fastapi import APIRouter, Query
     from starlette.requests import Request
     from starlette.responses import Response

@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from bizcharts_pipeline.exports.dictionary import CANDLES, COINS, COPIES, GENERALS, INDEX, SHILLING, Column
+from bizcharts_pipeline.exports.dictionary import CANDLES, COINS, COPIES, GENERALS, INDEX, SHILLING, SWITCHES, Column
 from bizcharts_pipeline.index.copypasta import CopyGroup
 from bizcharts_pipeline.index.generals import General
 from bizcharts_pipeline.index.shilling import CoinSigns
 from bizcharts_pipeline.warehouse.as_of import Candle
+from bizcharts_pipeline.warehouse.model_previews import ModelSwitch
 from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 
 SCHEMA = 1
@@ -65,6 +66,7 @@ def _rows(name: str, kind: type[Any], columns: tuple[Column, ...], order: str = 
 
 IndexAnswer = _rows("IndexRow", Reading, INDEX)
 CoinsAnswer = _rows("CoinRow", CoinReading, COINS)
+SwitchesAnswer = _rows("SwitchRow", ModelSwitch, SWITCHES)
 CandlesAnswer = _rows("CandleRow", Candle, CANDLES)
 GeneralsAnswer = _rows("GeneralRow", General, GENERALS, "most threads first; those of no general last")
 ShillingAnswer = _rows("ShillingRow", CoinSigns, SHILLING, "most suspected posts first")

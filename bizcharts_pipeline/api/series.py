@@ -1,4 +1,4 @@
-"""The endpoints that give rows: the index, the coins, the candles."""
+"""The endpoints that give rows: the index, the coins, the changes of the model, the candles."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bizcharts_pipeline.api.answers import JSON, check, framed, next_page, paged
 from bizcharts_pipeline.api.errors import UnknownCoin
-from bizcharts_pipeline.api.parameters import LATEST, TIMEFRAMES, BucketQuery, CandleQuery, SeriesQuery, opens
-from bizcharts_pipeline.api.schema import CandlesAnswer, CoinsAnswer, IndexAnswer
+from bizcharts_pipeline.api.parameters import LATEST, TIMEFRAMES, AsOf, BucketQuery, CandleQuery, SeriesQuery, opens
+from bizcharts_pipeline.api.schema import CandlesAnswer, CoinsAnswer, IndexAnswer, SwitchesAnswer
 from bizcharts_pipeline.api.source import Source
 from bizcharts_pipeline.warehouse import as_of as published
 from bizcharts_pipeline.warehouse.as_of import Revision
+from bizcharts_pipeline.warehouse.model_previews import model_switches
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
 def series_router(source: Source) -> "APIRouter":
-    """Rows of the index and of coins."""
+    """Return the router of the API's rows of the index and of coins, and of the changes of the model behind them."""
     from fastapi import APIRouter, Path, Query
     from starlette.requests import Request
     from starlette.responses import Response
@@ -30,9 +31,11 @@ def series_router(source: Source) -> "APIRouter":
 
         def read(connection: Any) -> Sequence[Any]:
             if query.start is None:
-                return published.newest_readings(connection, query.bucket, query.limit, query.as_of, query.end)[::-1]
+                return published.newest_readings(connection, query.bucket, query.limit + 1, query.as_of, query.end)[
+                    ::-1
+                ]
             stretch = (query.start, query.end or LATEST)
-            return published.index_series(connection, query.bucket, *stretch, query.as_of, query.limit)
+            return published.index_series(connection, query.bucket, *stretch, query.as_of, query.limit + 1)
 
         return source.answer(request, query.as_of, repr(query), read, paged(request, query), JSON)
 
@@ -60,18 +63,30 @@ def series_router(source: Source) -> "APIRouter":
             if not published.knows_coin(connection, symbol, query.as_of):
                 raise UnknownCoin("No post that counts has named a coin of this symbol; /v1/coins lists today's.")
             if query.start is None:
-                newest = (query.limit, query.as_of, query.end)
+                newest = (query.limit + 1, query.as_of, query.end)
                 return published.newest_coin_readings(connection, symbol, query.bucket, *newest)[::-1]
             stretch = (query.start, query.end or LATEST)
-            return published.coin_series(connection, symbol, query.bucket, *stretch, query.as_of, query.limit)
+            return published.coin_series(connection, symbol, query.bucket, *stretch, query.as_of, query.limit + 1)
 
         return source.answer(request, query.as_of, repr(query), read, paged(request, query), JSON)
+
+    @router.get("/switches", responses={200: {"model": SwitchesAnswer}}, summary="The changes of the scoring model")
+    def switches(request: Request, query: Annotated[AsOf, Query()]) -> Response:
+        check(source, request, query)
+
+        def render(rows: Sequence[Any], found: Revision) -> bytes:
+            return framed(query, found, rows, None)
+
+        def read(connection: Any) -> Sequence[Any]:
+            return model_switches(connection, query.as_of)
+
+        return source.answer(request, query.as_of, repr(query), read, render, JSON)
 
     return router
 
 
 def candles_router(source: Source) -> "APIRouter":
-    """Candles."""
+    """Return the router of the API's candles."""
     from fastapi import APIRouter, Query
     from starlette.requests import Request
     from starlette.responses import Response

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
@@ -30,18 +30,18 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Source:
     """What answers are made of: ``database`` returns the one that is read, or raises why there is none; ``clock`` gives
-    naive UTC."""
+    naive UTC. With ``has_login``, no cache that several people share may keep an answer."""
 
     database: Callable[[], Database]
     parameters: FearGreedSettings
     clock: Callable[[], datetime] = utc_now
+    has_login: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> "Source":
+    def of(cls, settings: Settings, *, has_login: bool = False) -> "Source":
         """Return the source of an installation. Its database may be missing: no answer creates one."""
         return cls(
-            lambda: replace(Database.existing(settings), wait_seconds=READ_WAIT_SECONDS),
-            settings.fear_greed,
+            lambda: Database.existing(settings).waiting(READ_WAIT_SECONDS), settings.fear_greed, has_login=has_login
         )
 
     def answer(
@@ -54,7 +54,8 @@ class Source:
         media_type: str,
         headers: dict[str, str] | None = None,
     ) -> "Response":
-        """Return what ``render`` makes of what ``read`` has read as of a moment, or that it is unchanged.
+        """Return as the API's answer what ``render`` makes of what ``read`` has read as of a moment, or that it is
+        unchanged.
 
         Args:
             key: what the answer depends on besides the rows; it has a ``repr`` of its own for each value.
@@ -76,11 +77,12 @@ class Source:
 
     def _cache_control(self, as_of: datetime | None) -> str:
         settled = as_of is not None and as_of < self.clock() - SETTLED_AFTER
-        return f"public, max-age={SETTLED_SECONDS if settled else FRESH_SECONDS}"
+        kept_by = "private" if self.has_login else "public"
+        return f"{kept_by}, max-age={SETTLED_SECONDS if settled else FRESH_SECONDS}"
 
 
 def as_json(value: object) -> bytes:
-    """Return rows and times (naive UTC) as JSON; times are ISO 8601 with a Z."""
+    """Return rows and times (naive UTC) as the API's JSON; times are ISO 8601 with a Z."""
     return json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode()
 
 

@@ -12,7 +12,7 @@ _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def content_security_policy(page: str) -> str:
-    """Return the policy for Streamlit's own ``page`` (its ``index.html``).
+    """Return the app's Content Security Policy for Streamlit's own ``page`` (its ``index.html``).
 
     Inline scripts are those of the page, each by its hash, and components are loaded from ``blob:`` addresses. Styles
     must be allowed inline: Streamlit writes its own into the page as it runs.

@@ -21,6 +21,7 @@ from bizcharts_pipeline.service.guard import Guard
 from bizcharts_pipeline.service.login import VARIABLE, Login, password_of
 from bizcharts_pipeline.service.webserver import allowed_hosts
 from bizcharts_pipeline.settings import Settings, is_loopback
+from bizcharts_pipeline.warehouse.database import Database
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -75,16 +76,19 @@ def serve_app(settings: Settings, host: str, port: int, *, say: Callable[[str], 
         AppMissing: its packages are not installed.
         BadPassword: the password of the environment cannot be used.
         PortTaken: another program uses the port, or the address does not belong to this machine.
+        DatabaseError: the database is no file, or a file of another program.
     """
     require_packages()
     password = password_of()
+    database = Database.configured(settings)
+    database.check()
     with closing(listening_socket(host, port)) as listener:
         port = listener.getsockname()[1]
         login = Login(password, port) if password else None
         address = http_address(host, port)
         app = application(settings, allowed_hosts(host, settings.serve.hosts), login)
-        if not settings.database_path.exists():
-            say(f"{settings.database_path}: there is no database yet. The page says which command makes one.")
+        if not database.exists():
+            say(f"{database.name}: there is no database yet. The page says which command makes one.")
         say(f"{address}\n\nOpen this address in a browser; programs ask {address}/v1/index. Ctrl-C ends it.")
         if login is None and not is_loopback(address):
             say(f"Whoever reaches {host} can read the app and the API: set {VARIABLE} (docs/security.md)")
@@ -92,7 +96,7 @@ def serve_app(settings: Settings, host: str, port: int, *, say: Callable[[str], 
 
 
 def require_packages() -> None:
-    """See that the app's packages are installed.
+    """Check that the app's packages are installed.
 
     Raises:
         AppMissing: names what is missing and how to get it.
@@ -102,7 +106,7 @@ def require_packages() -> None:
 
 
 def application(settings: Settings, hosts: frozenset[str], login: Login | None) -> "ASGIApp":
-    """Return the guarded ASGI application of pages and API for requests that name one of ``hosts``."""
+    """Return the guarded ASGI application of the app's pages and the API for requests that name one of ``hosts``."""
     import streamlit
     from streamlit.starlette import App
     from streamlit.web import bootstrap
@@ -114,7 +118,7 @@ def application(settings: Settings, hosts: frozenset[str], login: Login | None) 
     app = App(MAIN, routes=start_routes(page, PAGE_NAMES))
     return WithApi(
         Guard(Policy(app, content_security_policy(page)), hosts, login),
-        api_app(Source.of(settings), hosts, settings.api.requests_per_minute, login),
+        api_app(Source.of(settings, has_login=login is not None), hosts, settings.api.requests_per_minute, login),
     )
 
 

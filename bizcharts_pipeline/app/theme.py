@@ -68,42 +68,42 @@ DARK = Palette(
 
 
 def palette(theme: str | None) -> Palette:
-    """Return the colours for ``theme``, as the browser names it ('light' or 'dark'; ``None``: not known yet)."""
+    """Return the app's colours for ``theme``, as the browser names it ('light' or 'dark'; ``None``: not known yet)."""
     return DARK if theme == "dark" else LIGHT
 
 
 def index_value(value: float | None) -> str:
-    """Return an index value, 0 to 100, as a whole number."""
+    """Return an index value, 0 to 100, as the app's pages write it: a whole number."""
     return DASH if value is None else f"{value:.0f}"
 
 
 def stance(value: float | None) -> str:
-    """Return a stance, -1 to 1, with its sign."""
+    """Return a stance, -1 to 1, as the app's pages write it: with its sign, such as +0.14."""
     return DASH if value is None else f"{value:+z.2f}".replace("-", MINUS)
 
 
 def cell(value: float | None) -> float | None:
-    """Return a stance or a change for a table's column with two decimals; it has no negative zero."""
+    """Return a stance or a change for a column of a table in the app, with two decimals; it has no negative zero."""
     return None if value is None else round(value, 2) + 0.0
 
 
 def change(value: float | None, digits: int = 0) -> str:
-    """Return a difference with its sign."""
+    """Return a difference as the app's pages write it, with its sign."""
     return DASH if value is None else f"{value:+z.{digits}f}".replace("-", MINUS)
 
 
 def share(value: float | None) -> str:
-    """Return a share, 0 to 1, in per cent."""
+    """Return a share, 0 to 1, as the app's pages write it, in per cent."""
     return DASH if value is None else f"{100 * value:.0f} %"
 
 
 def interval(low: str, high: str) -> str:
-    """Return an interval of two figures that are already in words."""
+    """Return an interval as the app's pages write it, from two figures that are already in words."""
     return DASH if DASH in (low, high) else f"{low} to {high}"
 
 
 def usd(value: float | Decimal | None) -> str:
-    """Return a price in USD, with as many decimals as its size asks for."""
+    """Return a price in USD as the app's pages write it, with as many decimals as its size asks for."""
     if value is None:
         return DASH
     number = float(value)
@@ -111,12 +111,13 @@ def usd(value: float | Decimal | None) -> str:
 
 
 def megabytes(count: int) -> str:
-    """Return a number of bytes."""
+    """Return a number of bytes as the app's pages write it, in MB."""
     return f"{count / 1e6:,.1f} MB"
 
 
 def moment(at: datetime | None, zone: str | None = None) -> str:
-    """Return a naive UTC time, followed by that of the viewer's ``zone`` where it is another one."""
+    """Return a naive UTC time as the app's pages write it, followed by that of the viewer's ``zone`` where it is
+    another one."""
     if at is None:
         return DASH
     said = f"{at:%Y-%m-%d %H:%M} UTC"

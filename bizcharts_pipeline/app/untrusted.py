@@ -17,5 +17,6 @@ _LOOKED_FOR = re.compile(r"(?<=[:@])|(?<=www)(?=\\?\.)", re.IGNORECASE)
 
 
 def as_markdown(text: str | None, most: int = MAX_CHARACTERS) -> str:
-    """Return ``text`` for a Markdown string, a label or a title; it is shown as it is and starts nothing."""
+    """Return a stranger's ``text`` for a Markdown string or label of Streamlit; it is shown as it is and starts
+    nothing."""
     return _LOOKED_FOR.sub(_JOINER, _PUNCTUATION.sub(r"\\\1", plain(text, most)))

@@ -51,7 +51,9 @@ class WarosuClient:
         self.board = board
 
     def search_url(self, search: Search, offset: int) -> str:
-        """Return the URL of the results from ``offset`` on (0, 24, 48, ...). Every field of the form is sent."""
+        """Return the URL of the archive's search results from ``offset`` on (0, 24, 48, ...). Every field of the form
+        is sent.
+        """
         fields = {
             "task": "search2",
             "ghost": "",
@@ -75,15 +77,15 @@ class WarosuClient:
         return f"{self.url}/{self.board}/?{urlencode(fields)}"
 
     def index_url(self, page: int) -> str:
-        """Return the URL of an index page; the newest threads are on page 1."""
+        """Return the URL of an index page of the archive; the newest threads are on page 1."""
         return f"{self.url}/{self.board}/?{urlencode({'task': 'page', 'page': page})}"
 
     def thread_url(self, thread_id: int) -> str:
-        """Return the URL of the thread's page."""
+        """Return the URL of the thread's page in the archive."""
         return f"{self.url}/{self.board}/thread/{thread_id}"
 
     def search(self, search: Search, offset: int) -> bytes:
-        """Return a page of results.
+        """Fetch a page of the archive's search results.
 
         Raises:
             SourceUnreachable: the archive reports an error, or there was no response.
@@ -102,7 +104,7 @@ class WarosuClient:
             raise failure from error
 
     def index(self, page: int) -> bytes:
-        """Return an index page.
+        """Fetch an index page of the archive.
 
         Raises:
             SourceNotFound: there is no such page, or no such board.
@@ -111,7 +113,7 @@ class WarosuClient:
         return self._session.get(self.index_url(page)).body
 
     def thread(self, thread_id: int) -> bytes:
-        """Return a thread's page.
+        """Fetch a thread's page from the archive.
 
         Raises:
             SourceNotFound: the archive has no such thread.
@@ -121,7 +123,7 @@ class WarosuClient:
 
 
 def as_source_thread(post: ArchivedPost, counts: Counts | None = None) -> SourceThread:
-    """Return an opening post as a row, with ``counts`` if known. Names and tripcodes are dropped."""
+    """Return an archived opening post as a row, with ``counts`` if known. Names and tripcodes are dropped."""
     file = post.file or ArchivedFile(None, None, None, None)
     extra: dict[str, Any] = {}
     if post.deleted:

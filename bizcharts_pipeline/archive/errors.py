@@ -43,7 +43,7 @@ def refusal(tree: LexborHTMLParser, title: str, body: bytes) -> ArchiveFormatErr
 
 
 def truncation(body: bytes, content: LexborNode) -> str | None:
-    """Return why a page with posts is truncated; ``None`` if it seems complete.
+    """Return why an archive's page with posts is truncated; ``None`` if it seems complete.
 
     Optional end tags are no evidence. The text of a post always has an end tag, and so has the form that contains the
     posts; a page without that form that ends between two posts cannot be distinguished from a complete one.
@@ -63,7 +63,7 @@ def truncation(body: bytes, content: LexborNode) -> str | None:
 
 
 def text_of(node: LexborNode | None) -> str:
-    """Return a node's text on one line; empty without a node."""
+    """Return the text of a node of the archive's page on one line; empty without a node."""
     return one_line(node.text()) if node is not None else ""
 
 

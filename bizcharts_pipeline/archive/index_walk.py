@@ -28,7 +28,7 @@ class IndexEnd(StrEnum):
 
 
 def walk_index(pages: DayPages, begin: datetime, end: datetime, now: datetime, found: Found) -> IndexEnd:
-    """Add the opening posts of the index pages around [``begin``, ``end``) to ``found``; times are naive UTC.
+    """Add the opening posts of the archive's index pages around [``begin``, ``end``) to ``found``; times are naive UTC.
 
     Raises:
         SourceError: the archive sent no usable response.

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from bizcharts_pipeline.archive.bounds import check_bounds
 from bizcharts_pipeline.archive.errors import ArchiveFormatError, refusal, text_of, truncation
 from bizcharts_pipeline.archive.page import NO_MARKS, ArchivedFile, ArchivedPost, ArchivePage, Counts, MoreFields
 from bizcharts_pipeline.core.clock import to_epoch
@@ -21,11 +22,11 @@ from bizcharts_pipeline.http.fields import SITE_OPENED, bounded
 __all__ = ["ArchiveFormatError", "ArchivePage", "ArchivedFile", "ArchivedPost", "Counts", "parse_page"]
 
 IMAGE_URL = "https://i.warosu.org"
-# A thread of 500 posts has half a megabyte. The tree builder takes quadratic time on some hostile nestings, so larger
-# pages are refused.
+# A thread of 500 posts has half a megabyte.
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 # For some years posts have New York's local time stored as UTC: 5 hours too early, in summer 4.
 WRONG_BY_SECONDS = (18_000, 14_400)
+MAX_DIGITS = 18  # of a number
 TOLERANCE_SECONDS = 5  # between a post's time and the one in its picture's name
 NOTHING_FOUND = "No posts found"
 
@@ -42,8 +43,8 @@ _UNITS = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 _SPACE = " \t\r\n\f"  # HTML white space only: a name may begin with an ideographic space
 
 _POST_ID = re.compile(r"p([0-9]{1,18})(?:_([0-9]{1,9}))?")
-_THREAD_LINK = re.compile(r"/thread/S?([0-9]{1,18})(?:#p?([0-9]{1,18})(?:_([0-9]{1,9}))?)?")
-_NUMBER_TEXT = re.compile(r"No\.\s*([0-9]{1,18})(?:,([0-9]{1,9}))?")
+_THREAD_LINK = re.compile(r"/thread/S?([0-9]+)(?:#p?([0-9]+)(?:_([0-9]{1,9}))?)?")
+_NUMBER_TEXT = re.compile(r"No\.\s*([0-9]+)(?:,([0-9]{1,9}))?")
 _DELETE_VALUE = re.compile(r"([0-9]{1,18})(?:,([0-9]{1,9}))?")
 _FILE_LINE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([KMG]?B), ?([0-9]{1,9})x([0-9]{1,9}), ?(.+)", re.DOTALL)
 _SAME_LINK = re.compile(r"/image/([A-Za-z0-9_-]{22})(?![A-Za-z0-9_-])")
@@ -56,17 +57,19 @@ _FIRST_SECOND, _LAST_SECOND = int(to_epoch(SITE_OPENED)), int(to_epoch(datetime(
 
 
 def parse_page(body: bytes, *, image_url: str = IMAGE_URL) -> ArchivePage:
-    """Parse a search, index or thread page; deterministic.
+    """Parse a search, index or thread page of the archive; deterministic.
 
     A post without a readable number, thread and time is rejected; any other unreadable field is left out. All are named
     in ``problems``. Picture links are rewritten to ``image_url``, whichever of the archive's hosts the page names: over
     the years it used several, with the same paths.
 
     Raises:
-        ArchiveFormatError: it is not such a page, or is truncated, or none of its posts can be read.
+        ArchiveFormatError: it is not such a page, exceeds the :mod:`bounds`, is truncated, or none of its posts can be
+            read.
     """
     if len(body) > MAX_PAGE_BYTES:
         raise ArchiveFormatError(f"The page has {len(body):,} bytes; the limit is {MAX_PAGE_BYTES:,}")
+    check_bounds(body)
     tree = LexborHTMLParser(body)
     content = tree.css_first("div.content")
     cells = _cells(content, body) if content is not None else []
@@ -156,7 +159,7 @@ class _Fields:
     more: MoreFields = field(default_factory=MoreFields)
 
     def collect(self, cell: LexborNode) -> None:
-        """Collect the contents of ``cell``, except in tables and other posts within it."""
+        """Collect the contents of ``cell`` of the archive's page, except in tables and other posts within it."""
         pending = [cell]
         for container in pending:
             for element in container.iter():
@@ -242,7 +245,7 @@ class _Reader:
         self._own_host = urlsplit(image_url).netloc
 
     def read(self, cell: LexborNode, omitted: LexborNode | None, notes: list[str]) -> ArchivedPost:
-        """Return the post; missing fields are added to ``notes``.
+        """Return the archived post; missing fields are added to ``notes``.
 
         Raises:
             _BadPost: its number, thread or time cannot be read.
@@ -252,7 +255,7 @@ class _Reader:
         if fields.thread is None:
             raise _BadPost("no link to its thread")
         more = fields.more
-        thread_id = int(fields.thread[1])
+        thread_id = _whole(fields.thread[1])
         number, ghost_number = _number(cell, fields)
         if ghost_number:
             more["ghost_number"] = ghost_number
@@ -307,14 +310,21 @@ def _number(cell: LexborNode, fields: _Fields) -> tuple[int, int]:
     linked = thread[2] or thread[1]
     own_id = cell.id
     if own_id == f"p{linked}" and not thread[3]:
-        return int(linked), 0
+        return _whole(linked), 0
     stated = _POST_ID.fullmatch(own_id or "") or _NUMBER_TEXT.search(link.text()) or _delete_value(cell)
     if stated is None:
-        return int(linked), int(thread[3] or 0)
-    number = int(stated[1])
-    if number != int(linked):
+        return _whole(linked), int(thread[3] or 0)
+    number = _whole(stated[1])
+    if number != _whole(linked):
         raise _BadPost(f"it is No. {number}, but its link leads to {linked}")
     return number, int(stated[2] or thread[3] or 0)
+
+
+def _whole(digits: str) -> int:
+    """Return the number of a post or a thread; raises :class:`_BadPost` if none can have it."""
+    if len(digits) > MAX_DIGITS or not int(digits):
+        raise _BadPost(f"its number is out of range: {digits if len(digits) <= MAX_DIGITS else 'huge'}")
+    return int(digits)
 
 
 def _delete_value(cell: LexborNode) -> re.Match[str] | None:

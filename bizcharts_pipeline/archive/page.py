@@ -64,32 +64,34 @@ class ArchivedPost:
 
     @property
     def posted_at(self) -> datetime:
-        """Posting time: ``stored_at``, corrected if the picture's name shows that it is hours too early."""
+        """Posting time of the archived post: ``stored_at``, corrected if the picture's name shows that it is hours too
+        early.
+        """
         return self.stored_at + timedelta(seconds=self.corrected_by_seconds)
 
     @property
     def is_ghost(self) -> bool:
-        """Whether one of the archive's own users wrote it."""
+        """Whether the post was made on the archive itself, not on 4chan (a ghost post)."""
         return self.ghost_number > 0 or "internal" in self.marks
 
     @property
     def is_op(self) -> bool:
-        """Whether it is the opening post of its thread."""
+        """Whether the archived post is the opening post of its thread."""
         return self.number == self.thread_id and not self.is_ghost
 
     @property
     def deleted(self) -> bool:
-        """Whether it was deleted from the board prematurely."""
+        """Whether the archived thread was deleted before it would have dropped off the board."""
         return "deleted" in self.marks
 
     @property
     def spoiler(self) -> bool:
-        """Whether its picture is hidden as a spoiler."""
+        """Whether the archived post's picture is hidden as a spoiler."""
         return "spoiler" in self.marks
 
     @property
     def sticky(self) -> bool:
-        """Whether its thread was pinned."""
+        """Whether the archived post's thread was pinned."""
         return "sticky" in self.marks
 
 
@@ -112,10 +114,11 @@ class ArchivePage:
     nothing_found: bool = False  # the page states that the search has no result
 
     def counts(self) -> dict[int, Counts]:
-        """Return the counts of the threads on the page for which they are known, by number.
+        """Return the numbers of replies and images of the threads on the archive's page that have them, by thread
+        number.
 
-        A thread's own page is exact; among replies omitted on an index page there may be those of the archive's own
-        users. Search results have no counts, nor has a page with rejected posts.
+        Those from a thread's own page are exact. On an index page, the omitted replies that are counted may include
+        some of the archive's own users. Search results, and pages with rejected posts, give no counts.
         """
         heads = {post.number: post.omitted_replies for post in self.posts if post.omitted_replies is not None}
         replies, images = dict.fromkeys(heads, 0), dict.fromkeys(heads, 0)

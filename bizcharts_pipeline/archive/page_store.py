@@ -33,7 +33,7 @@ class Found:
     rejected: int = 0  # posts that could not be read
 
     def add(self, page: ArchivePage) -> None:
-        """Add a page."""
+        """Add the opening posts of a page of the archive."""
         self.rejected += page.rejected
         self.posts.update((post.number, post) for post in page.posts if post.is_op)
         self.counts |= page.counts()
@@ -55,7 +55,7 @@ class DayPages:
         self.read = 0
 
     def search(self, search: Search, offset: int, *, again: bool = False) -> ArchivePage:
-        """Return a page of search results; with ``again``, not the one on disk.
+        """Return a page of the archive's search results; with ``again``, not the one on disk.
 
         Raises:
             SourceError: as raised by :meth:`Archive.page`.
@@ -65,7 +65,7 @@ class DayPages:
         return self._page(f"{search.order}-{offset:04d}", url, lambda: client.search(search, offset), again)
 
     def index(self, number: int) -> ArchivePage:
-        """Return an index page, counted from 1; empty beyond the last. Raises like :meth:`search`."""
+        """Return an index page of the archive, counted from 1; empty beyond the last. Raises like :meth:`search`."""
         client = self._archive.client
         try:
             return self._page(f"index-{number:06d}", client.index_url(number), lambda: client.index(number))
@@ -73,7 +73,7 @@ class DayPages:
             return ArchivePage("")
 
     def discard(self) -> None:
-        """Remove the day's pages, after they were stored."""
+        """Remove the archive's pages of the day, after they were stored."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _page(self, name: str, url: str, get: Callable[[], bytes], again: bool = False) -> ArchivePage:

@@ -77,7 +77,7 @@ class Archive:
         )
 
     def page(self, get: Callable[[], bytes], name: str) -> tuple[bytes, ArchivePage]:
-        """Return the page fetched by ``get``, retried after increasing pauses that hold for every process.
+        """Return the archive's page fetched by ``get``, retried after increasing pauses that hold for every process.
 
         Bad responses are quarantined under ``name``.
 
@@ -95,7 +95,7 @@ class Archive:
                 raise ArchiveBlocked(str(error)) from error
             except SourceError as error:
                 if error.evidence:
-                    self._quarantine(error.evidence, name, str(error))
+                    self.reject(error.evidence, name, str(error))
                 if not isinstance(error, PASSING) or (_is_format_error(error) and _is_format_error(failure)):
                     raise
                 failure = error
@@ -110,34 +110,35 @@ class Archive:
         ) from failure
 
     def rest(self) -> None:
-        """Block all requests for a long time (an hour, at one request in two seconds), after a persistent fault."""
+        """Block all requests to the archive for a long time (an hour, at one request in two seconds), after a
+        persistent fault.
+        """
         self._pause(REST)
 
     def _pause(self, intervals: int) -> None:
         self._session.postpone(self.client.url, intervals * self._interval)
 
     def read(self, body: bytes, name: str) -> ArchivePage:
-        """Parse a page; one that cannot be parsed, or only in part, is quarantined under ``name``.
+        """Parse a page of the archive; one that cannot be parsed, or only in part, is quarantined under ``name``.
 
         Raises:
             ArchiveFormatError: it is not a page of the archive.
         """
-        digest = hashlib.sha256(body).hexdigest()[:16]  # a different body is another item
         try:
-            with self.attempts.attempt(f"archive page {name} ({digest})"):
+            with self.attempts.attempt(f"archive page {name} ({_digest(body)})"):  # a different body is another item
                 page = parse_page(body, image_url=self.client.image_url)
         except SetAside as error:
-            kept = self._quarantine(body, name, str(error))
+            kept = self.reject(body, name, str(error))
             raise ArchiveFormatError(f"{error}. The page is kept in {kept}") from error
         except ArchiveFormatError as error:
-            kept = self._quarantine(body, name, str(error))
+            kept = self.reject(body, name, str(error))
             raise type(error)(f"{error}. The page is kept in {kept}") from error
         if page.rejected:
-            self._quarantine(body, name, "\n".join(page.problems))
+            self.reject(body, name, "\n".join(page.problems))
         return page
 
     def finds_without_words(self) -> bool:
-        """Whether a search with dates and without words finds anything at all."""
+        """Whether a search of the archive with dates and without words finds anything at all."""
         search = Search(date_from=LONG_AGO)
         return bool(self.page(lambda: self.client.search(search, 0), "probe")[1].posts)
 
@@ -152,12 +153,19 @@ class Archive:
             self._newest = times[-2] if len(times) > 1 else datetime.min
         return self._newest > moment
 
-    def _quarantine(self, body: bytes, name: str, reason: str) -> Path | None:
+    def reject(self, body: bytes, name: str, reason: str) -> Path | None:
+        """Quarantine a page of the archive under ``name`` and its digest, so that each is kept; return its file,
+        ``None`` if it could not be written.
+        """
         try:
-            return quarantine(self.folder / "rejected", f"{name}.html", body, reason)
+            return quarantine(self.folder / "rejected", f"{name}-{_digest(body)}.html", body, reason)
         except OSError as error:  # a full disk must not prevent the pause between requests
             _log.warning("the page could not be kept: %s", error)
             return None
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 def _is_format_error(error: SourceError | None) -> bool:

@@ -19,7 +19,7 @@ _OUT_OF_ORDER = timedelta(minutes=2)
 
 
 def walk_search(pages: DayPages, day: date, found: Found) -> str | None:
-    """Add the search results, newest first, until posts from before the day's beginning appear.
+    """Add the archive's search results, newest first, to ``found`` until posts from before the day's beginning appear.
 
     The range of dates is one day wider than the day, because the archive's midnight is that of another time zone. If no
     such posts appear (at the archive's first days, or at its maximum of matches), the rest is searched in the opposite
@@ -56,7 +56,7 @@ class _Walk:
     met: bool = False  # all posts of a page are known from the opposite walk
 
     def runs_against(self, other: "_Walk") -> bool:
-        """Whether the two walks have opposite directions."""
+        """Whether the two walks over the archive's search results have opposite directions."""
         return (self.falls and other.rises) or (self.rises and other.falls)
 
 

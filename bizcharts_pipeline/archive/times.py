@@ -8,7 +8,8 @@ from bizcharts_pipeline.archive.page import ArchivedPost
 
 
 def correct_times(posts: Iterable[ArchivedPost]) -> list[ArchivedPost]:
-    """Return ``posts`` by number; posts without a picture name are corrected like the posts around them.
+    """Return the archived ``posts`` by number, with their times corrected; posts without a picture name are corrected
+    like the posts around them.
 
     Numbers are assigned in the order of time. If the neighbours before and after differ, or neither correction fits,
     the correction is used that places the time between theirs.

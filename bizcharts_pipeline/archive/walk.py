@@ -35,7 +35,7 @@ class DayPosts:
 
 
 def walk_day(archive: Archive, pages: DayPages, day: date, now: datetime) -> DayPosts:
-    """Find the opening posts of a UTC ``day``; ``now`` is naive UTC.
+    """Find the archive's opening posts of a UTC ``day``; ``now`` is naive UTC.
 
     Raises:
         SourceError: the archive sent no usable response.

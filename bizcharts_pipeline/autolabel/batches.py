@@ -58,11 +58,12 @@ class BatchDispatcher:
 
     @property
     def version(self) -> Version:
-        """The version under which the labels are stored."""
+        """The version, model and prompt, under which the batches' labels are stored."""
         return Version.of(self.provider, self.prompt)
 
     def collect_batches(self, report: BatchReport) -> None:
-        """Find batches whose run was killed during submission, and import the answers of batches that have ended."""
+        """Find batches of labels whose run was killed during submission, and import the answers of batches that have
+        ended."""
         seen = 0
         for batch in ledger_batches.batches(self.ledger, self.version, "intent"):
             if not self.ledger.is_alive(batch.run_id):
@@ -73,8 +74,8 @@ class BatchDispatcher:
             report.closing = report.closing or Closing("stop", report.problems[-1])
 
     def submit_batches(self, chunks: Iterable[Sequence[Inquiry]], report: BatchReport, *, again: bool = False) -> None:
-        """Submit the open questions of ``chunks`` until the budget, the service's queue or the posts are exhausted.
-        With ``again``, do so even if the last batches failed for the same reason."""
+        """Submit the open questions of ``chunks`` to the labelling model in batches until the budget, the service's
+        queue or the posts are exhausted. With ``again``, do so even if the last batches failed for the same reason."""
         if report.closing is not None:
             return
         reason = ledger_batches.recurring_failure(self.ledger, self.version, self.run.now)

@@ -4,7 +4,6 @@ All functions run inside the caller's exclusive transaction on the ledger, so th
 reservation that was never settled because its process was killed stays reserved: the service may have answered.
 """
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +12,7 @@ from typing import Literal
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Run, Version
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Usage
+from bizcharts_pipeline.core.ledgers import Connection
 from bizcharts_pipeline.core.money import in_usd, nano_usd
 
 MINUTE = 60.0
@@ -84,12 +84,12 @@ class Spent:
 
     @property
     def usd(self) -> Decimal:
-        """The total, which is compared with the caps."""
+        """The total cost of labels, which is compared with the caps."""
         return self.known_usd + self.assumed_usd + self.reserved_usd
 
 
 def charge(answer: Answer, price: Price, reserved: int) -> Charge:
-    """Return the cost of an answer to a request for which ``reserved`` nano-USD were reserved."""
+    """Return the cost of a labelling model's answer to a request for which ``reserved`` nano-USD were reserved."""
     if answer.usage is not None:
         known = nano_usd(price.cost(answer.usage))
         if known <= MAX_OVERRUN * reserved or not reserved:
@@ -103,7 +103,7 @@ def charge(answer: Answer, price: Price, reserved: int) -> Charge:
 
 
 def reserve(
-    connection: sqlite3.Connection,
+    connection: Connection,
     key: str,
     version: Version,
     run: Run,
@@ -112,7 +112,8 @@ def reserve(
     limits: Limits | None,
     sent_at: float,
 ) -> int:
-    """Reserve ``nano`` nano-USD for one request to be sent at ``sent_at`` (Unix seconds); return the reservation's id.
+    """Reserve ``nano`` nano-USD of the labelling budget for one request to be sent at ``sent_at`` (Unix seconds);
+    return the reservation's id.
 
     Raises:
         BudgetSpent: a cap might be exceeded; nothing was reserved.
@@ -131,24 +132,31 @@ def reserve(
             )
     if limits is not None:
         _check_limits(connection, version, limits, sent_at)
+    return add_reservation(connection, key, version, run.run_id, run.month, nano, sent_at)
+
+
+def add_reservation(
+    connection: Connection, key: str, version: Version, run_id: str, month: str, nano: int, sent_at: float
+) -> int:
+    """Add a reservation without a check; return its id."""
     booked = connection.execute(
         "INSERT INTO reservations (key, run_id, provider, model, endpoint, month, nano_usd, sent_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (key, run.run_id, version.provider, version.model, version.endpoint, run.month, nano, sent_at),
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (key, run_id, version.provider, version.model, version.endpoint, month, nano, sent_at),
     )
-    assert booked.lastrowid is not None
-    return booked.lastrowid
+    return int(booked.fetchone()[0])
 
 
 def settle(
-    connection: sqlite3.Connection,
+    connection: Connection,
     reservation: int,
     outcome: str,
     charged: Charge,
     at: datetime,
     seconds: float | None = None,
 ) -> bool:
-    """Replace a reservation and its surcharges by the actual cost; return ``False`` if it was already settled."""
+    """Replace the reservation of a labelling request and its surcharges by the actual cost; return ``False`` if it was
+    already settled."""
     usage = charged.usage
     done = connection.execute(
         "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reservation) DO NOTHING",
@@ -173,17 +181,17 @@ def settle(
     return True
 
 
-def booked_nano(connection: sqlite3.Connection, reservation: int) -> int:
+def booked_nano(connection: Connection, reservation: int) -> int:
     """Return the amount reserved for an unsettled request, surcharges included, in nano-USD."""
     row = connection.execute(
         "SELECT sum(nano_usd) FROM reservations "
-        "WHERE id = ?1 OR id IN (SELECT surcharge FROM surcharges WHERE reservation = ?1)",
-        (reservation,),
+        "WHERE id = :id OR id IN (SELECT surcharge FROM surcharges WHERE reservation = :id)",
+        {"id": reservation},
     ).fetchone()
     return int(row[0])
 
 
-def overrun(connection: sqlite3.Connection, version: Version, now: datetime) -> float:
+def overrun(connection: Connection, version: Version, now: datetime) -> float:
     """Return the largest ratio of actual to reserved cost of this model's requests in the last days; at least 1."""
     row = connection.execute(
         "SELECT max(s.nano_usd * 1.0 / (r.nano_usd + coalesce((SELECT sum(q.nano_usd) FROM surcharges AS x "
@@ -196,7 +204,7 @@ def overrun(connection: sqlite3.Connection, version: Version, now: datetime) -> 
     return max(1.0, row[0] or 1.0)
 
 
-def spent(connection: sqlite3.Connection, *, run_id: str | None = None, month: str | None = None) -> Spent:
+def spent(connection: Connection, *, run_id: str | None = None, month: str | None = None) -> Spent:
     """Return the cost of a run or of a month; without arguments, of everything."""
     column, value = ("run_id", run_id) if run_id is not None else ("month", month)
     condition = f"WHERE r.{column} = ?" if value is not None else ""
@@ -214,12 +222,12 @@ def spent(connection: sqlite3.Connection, *, run_id: str | None = None, month: s
     return Spent(in_usd(known[0]), known[1], in_usd(assumed[0]), assumed[1], in_usd(reserved[0]), reserved[1])
 
 
-def _total(connection: sqlite3.Connection, scope: str) -> int:
+def _total(connection: Connection, scope: str) -> int:
     row = connection.execute("SELECT nano_usd FROM totals WHERE scope = ?", (scope,)).fetchone()
     return int(row[0]) if row else 0
 
 
-def _check_limits(connection: sqlite3.Connection, version: Version, limits: Limits, sent_at: float) -> None:
+def _check_limits(connection: Connection, version: Version, limits: Limits, sent_at: float) -> None:
     for most, period, name in ((limits.per_minute, MINUTE, "minute"), (limits.per_day, DAY, "24 hours")):
         # The caller with the earlier clock reading may get here last. Requests before and after ``sent_at`` count, so
         # the order does not matter.

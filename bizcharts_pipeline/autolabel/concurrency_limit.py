@@ -41,11 +41,12 @@ class Gate:
 
     @property
     def limit(self) -> int:
-        """The current maximum of requests in flight."""
+        """The current maximum of requests in flight to the provider of labels."""
         return int(self._limit)
 
     def enter(self) -> int | None:
-        """Wait for a slot; return a ticket for :meth:`throttled`, or ``None`` if the gate is closed."""
+        """Wait for a slot for a request to the provider of labels; return a ticket for :meth:`throttled`, or ``None``
+        if the gate is closed."""
         with self._changed:
             while self.closing is None:
                 hold = self._held_until - time.monotonic()
@@ -56,26 +57,26 @@ class Gate:
             return None
 
     def leave(self) -> None:
-        """Release the slot."""
+        """Release the slot of a request to the provider of labels."""
         with self._changed:
             self._in_flight -= 1
             self._changed.notify_all()
 
     def succeeded(self) -> None:
-        """Record an answered request."""
+        """Record a request that the provider of labels has answered."""
         with self._changed:
             self._throttles = 0
             self._limit = min(float(self._most), self._limit + 1 / self._limit)
             self._changed.notify_all()
 
     def widen(self) -> None:
-        """Raise the limit to the default start value, if it is lower."""
+        """Raise the limit on concurrent requests to the default start value, if it is lower."""
         with self._changed:
             self._limit = max(self._limit, float(min(START, self._most)))
             self._changed.notify_all()
 
     def reset_throttles(self) -> None:
-        """Reset the count of consecutive 429 responses."""
+        """Reset the count of consecutive 429 responses by the provider of labels."""
         with self._changed:
             self._throttles = 0
 
@@ -93,18 +94,18 @@ class Gate:
             return self._throttles
 
     def hold(self, seconds: float) -> None:
-        """Let no request through for ``seconds``; never shortens a pause."""
+        """Let no request to the provider of labels through for ``seconds``; never shortens a pause."""
         with self._changed:
             self._hold(seconds)
 
     def close(self, closing: Closing) -> None:
-        """Let no more requests through; the first reason is kept."""
+        """Let no more requests to the provider of labels through; the first reason is kept."""
         with self._changed:
             self.closing = self.closing or closing
             self._changed.notify_all()
 
     def pause(self, seconds: float) -> None:
-        """Sleep without a slot for ``seconds``, or until the gate closes."""
+        """Sleep without a slot for a request for ``seconds``, or until the gate closes."""
         until = time.monotonic() + seconds
         with self._changed:
             while self.closing is None and (left := until - time.monotonic()) > 0:

@@ -31,19 +31,19 @@ class Book(Protocol):
     """Prices by model."""
 
     def of(self, model: str) -> ModelPrice | None:
-        """Return the price of a model, ``None`` if it is unknown."""
+        """Return the price of a labelling model, ``None`` if it is unknown."""
         ...
 
     def same(self, model: str, other: str) -> bool:
-        """Return whether two ids name the same model."""
+        """Return whether two ids name the same labelling model."""
         ...
 
     def unknown(self, model: str) -> str:
-        """Return the message for an answer from a model without a price."""
+        """Return the message for an answer from a labelling model without a price."""
         ...
 
     def highest(self, *, own: bool = False) -> ModelPrice:
-        """Return the price for a model without one."""
+        """Return the price for a labelling model without one."""
         ...
 
 
@@ -89,7 +89,8 @@ class Size:
 
 
 def terms(settings: Settings, provider: str, endpoint: Endpoint, today: date) -> Terms:
-    """Return a provider's terms: today's prices of the configured model, and the limits from the settings.
+    """Return the terms of a provider of labels: today's prices of the configured model, and the limits from the
+    settings.
 
     Raises:
         AutoLabelError: the model has no plausible price.
@@ -111,13 +112,14 @@ def terms(settings: Settings, provider: str, endpoint: Endpoint, today: date) ->
 
 
 def other_model(answer: Answer, terms: Terms) -> str:
-    """Return the name of the model that answered; empty if it is the requested one or the answer names no model."""
+    """Return the name of the labelling model that answered; empty if it is the requested one or the answer names no
+    model."""
     name = answer.model_returned
     return "" if name is None or terms.book.same(name, terms.model) else name
 
 
 def charged(answer: Answer, terms: Terms, booked: int, models: Collection[str] = ("",)) -> Charge:
-    """Return the cost of an answer to a request for which ``booked`` nano-USD were reserved.
+    """Return the cost of an answer by a labelling model to a request for which ``booked`` nano-USD were reserved.
 
     Services re-route retired model ids, so another model may have answered: the higher of both prices is charged. A
     model without a price is charged at the highest known price, with a doubt. An answer that names no model may be from
@@ -135,26 +137,26 @@ def charged(answer: Answer, terms: Terms, booked: int, models: Collection[str] =
 
 
 def caps(settings: AutoLabelSettings) -> Caps:
-    """Return the configured caps."""
+    """Return the configured spending limits on labels by paid models."""
     return Caps(nano_usd(settings.usd_per_run), nano_usd(settings.usd_per_month))
 
 
 def size(prompt: Prompt, question: Question, overrun: float = 1.0) -> Size:
-    """Return the size of the request for ``question``."""
+    """Return the size of the request to a labelling model for ``question``."""
     tokens = FRAME_TOKENS + len(prompt.system.encode()) + len(question.text.encode())
     return Size(tokens, question.image is not None, prompt.max_output_tokens, overrun)
 
 
 def worst_case(size: Size, terms: Terms) -> int:
-    """Return the maximum cost of a request in nano-USD: all input at the highest input rate (as if written to a cache),
-    the longest answer, and the maximum of reasoning tokens."""
+    """Return the maximum cost of a request to a labelling model in nano-USD: all input at the highest input rate (as
+    if written to a cache), the longest answer, and the maximum of reasoning tokens."""
     tokens = size.text_tokens + (terms.image_tokens if size.has_image else 0)
     usd = terms.price.worst.cost(Usage(tokens, size.output_tokens + terms.thinking_tokens))
     return ceil(nano_usd(usd) * size.overrun)
 
 
 def likely_cost(prompt: Prompt, text: str, *, image: bool, terms: Terms) -> Decimal:
-    """Return the estimated cost of a request in USD, before any was sent."""
+    """Return the estimated cost of a label by a paid model in USD, before any request was sent."""
     tokens = (len(prompt.system.encode()) + len(text.encode())) // BYTES_PER_TOKEN + 80
     return terms.price.cost(Usage(tokens + (terms.image_tokens if image else 0), 10))
 
@@ -168,5 +170,5 @@ def _section(settings: Settings, provider: str) -> tuple[Provider, OpenAISetting
 
 
 def days(requests: int, limits: Limits) -> float:
-    """Return the number of days that ``requests`` take within the account's limits."""
+    """Return the number of days that ``requests`` for labels take within the limits of the provider's account."""
     return max(requests / limits.per_day, requests / limits.per_minute / (24 * 60))

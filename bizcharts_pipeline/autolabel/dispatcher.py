@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bizcharts_pipeline.autolabel import cost
 from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, LimitReached
@@ -16,6 +16,7 @@ from bizcharts_pipeline.autolabel.cost import Terms
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import PICTURE_IN_THE_WAY, AutoLabelLedger, State
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Prompt, Provider, Question
+from bizcharts_pipeline.autolabel.results import USABLE, failed_since
 from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, MAX_SUSPECTS, Treatment, treat
 
 SILENT_POSTS = 12  # consecutive postponed posts; then the service is assumed to be down
@@ -25,6 +26,7 @@ LONGEST_BACK_OFF_SECONDS = 8.0
 READY_AHEAD = 128  # posts with images held in memory while others are being requested
 SHOWN_CHARACTERS = 200  # of a response body, in an error
 _BUDGET_WAIT_SECONDS = 0.05  # for requests in flight that may cost less than was reserved
+_BRAKE_WAIT_SECONDS = 0.25  # for requests in flight that may be answered
 
 _ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.MALFORMED, Outcome.BAD_IMAGE})
 
@@ -37,8 +39,23 @@ class _Booking:
     overrun: float
 
 
+@dataclass(frozen=True)
+class Brake:
+    """Once ``failures`` requests of the last ``pause`` have ended without a usable answer and none with one, no request
+    is sent until they are that old: each may be paid for. Until then a run has no more than ``failures`` ended and
+    under way."""
+
+    failures: int
+    pause: timedelta
+
+
+class _Braked(Exception):
+    """A request has to wait for those under way, or is not sent because of the :class:`Brake`."""
+
+
 class Dispatcher:
-    """Labels posts with one provider during one run. ``clock`` returns the naive UTC time stored in the ledger."""
+    """Labels posts with one provider during one run. ``clock`` returns the naive UTC time stored in the ledger; without
+    ``brake``, only posts in a row without an answer (:data:`SILENT_POSTS`) end the run."""
 
     def __init__(
         self,
@@ -51,10 +68,11 @@ class Dispatcher:
         *,
         most_at_once: int,
         clock: Callable[[], datetime],
+        brake: Brake | None = None,
     ) -> None:
         self.version = Version.of(provider, prompt)
         self._provider, self._prompt, self._ledger, self._run = provider, prompt, ledger, run
-        self._terms, self._caps, self._clock = terms, caps, clock
+        self._terms, self._caps, self._clock, self._brake = terms, caps, clock, brake
         seen = ledger.models_seen(self.version, run.now)
         # Until the first answer names its model, and so its price, only one request at a time is sent.
         self._model_unknown = not seen or any(name and terms.book.of(name) is None for name in seen)
@@ -64,13 +82,15 @@ class Dispatcher:
         self._lock = threading.Lock()  # guards the attributes below
         self._in_flight = 0  # requests in flight
         self._answered = 0
+        self._last_answer: datetime | None = None  # by the clock
         self._postponed: set[int] = set()  # threads postponed in this round
         self._postponed_in_a_row = 0  # consecutive postponed posts in this round
         self._postponed_keys: set[str] = set()
         self._invalid: set[str] = set()  # keys of requests refused as invalid
 
     def ask(self, chunks: Iterable[Sequence[Inquiry]]) -> Iterator[int]:
-        """Send the open questions of ``chunks``; yield each thread when it is done, with any outcome.
+        """Send the open questions of ``chunks`` to the labelling model; yield each thread when it is done, with any
+        outcome.
 
         Ends early when the gate is closed. If the caller stops iterating, requests in flight are completed and
         recorded.
@@ -97,7 +117,7 @@ class Dispatcher:
                 raise
 
     def finish_round(self) -> list[int]:
-        """Return the threads whose questions were postponed; they may be sent again."""
+        """Return the threads whose questions to the labelling model were postponed; they may be sent again."""
         threads = sorted(self._postponed)
         self._postponed, self._postponed_in_a_row = set(), 0
         self.gate.reset_throttles()
@@ -105,17 +125,17 @@ class Dispatcher:
 
     @property
     def answered(self) -> bool:
-        """Whether any request of this run was answered."""
+        """Whether the labelling model answered any request of this run."""
         return self._answered > 0
 
     @property
     def postponed(self) -> bool:
-        """Whether any request of this run was postponed."""
+        """Whether any request of this run to the labelling model was postponed."""
         return bool(self._postponed_keys)
 
     def finish_run(self) -> None:
-        """Count this run as a failed round for the questions it postponed, unless the service was down, and for the
-        requests refused as invalid. If most requests were answered, the invalid ones fail at once."""
+        """Count this labelling run as a failed round for the questions it postponed, unless the service was down, and
+        for the requests refused as invalid. If most requests were answered, the invalid ones fail at once."""
         if self.gate.closing is None or self.gate.closing.kind not in ("silence", "stop"):
             self._ledger.count_rounds(self._postponed_keys)
         if self._answered > len(self._invalid):
@@ -141,7 +161,7 @@ class Dispatcher:
             try:
                 try:
                     booking = self._claim(question, again=bool(met))
-                except (BudgetSpent, LimitReached):
+                except (BudgetSpent, LimitReached, _Braked):
                     continue
                 if booking is None:
                     return None
@@ -159,8 +179,10 @@ class Dispatcher:
         return None
 
     def _claim(self, question: Question, *, again: bool) -> _Booking | None:
-        """Claim and reserve; on :class:`BudgetSpent` or :class:`LimitReached`, pause or close the gate, then raise."""
+        """Claim and reserve; on :class:`BudgetSpent`, :class:`LimitReached` or :class:`_Braked`, pause or close the
+        gate, then raise."""
         with self._lock:
+            self._check_brake()
             try:
                 reservation = self._ledger.claim(
                     question.key,
@@ -179,6 +201,21 @@ class Dispatcher:
                 return None
             self._in_flight += 1
             return _Booking(reservation, self._overrun)
+
+    def _check_brake(self) -> None:
+        now, brake = self._clock(), self._brake
+        if brake is None or (self._last_answer is not None and self._last_answer > now - brake.pause):
+            return
+        failed = failed_since(self._ledger, self.version, now - brake.pause)
+        if failed is None or failed + self._in_flight < brake.failures:
+            return
+        if failed >= brake.failures:
+            minutes = brake.pause.total_seconds() / 60
+            again = f"it is asked again within {minutes:.0f} minutes"
+            self.gate.close(Closing("silence", f"none of its last {failed} requests had a usable answer; {again}"))
+        else:
+            self.gate.hold(_BRAKE_WAIT_SECONDS)
+        raise _Braked
 
     def _wait_or_close(self, refusal: BudgetSpent | LimitReached) -> None:
         if isinstance(refusal, LimitReached):
@@ -214,6 +251,8 @@ class Dispatcher:
         )
         with self._lock:
             self._in_flight -= 1
+            if answer.outcome in USABLE:
+                self._last_answer = self._clock()
             if booked and charged.basis == "known":
                 self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booked)
             if charged.doubt:
@@ -249,7 +288,7 @@ class Dispatcher:
                 self._postponed_in_a_row += 1
             silent = self._postponed_in_a_row >= SILENT_POSTS
         if silent:
-            said = f"{SILENT_POSTS} posts in a row without an answer, the last: {_described(answer)}"
+            said = f"{SILENT_POSTS} posts in a row without a usable answer, the last: {_described(answer)}"
             self.gate.close(Closing("silence", said))
 
 

@@ -34,7 +34,7 @@ class ConfiguredModel:
 
 
 def configured_models(settings: Settings) -> list[ConfiguredModel]:
-    """Return the configured models, in the order of the settings."""
+    """Return the configured labelling models, in the order of the settings."""
     models = {
         "openai": ConfiguredModel("openai", settings.openai.model, settings.openai.endpoint),
         "gemini": ConfiguredModel("gemini", settings.gemini.model, settings.gemini.endpoint),
@@ -43,7 +43,7 @@ def configured_models(settings: Settings) -> list[ConfiguredModel]:
 
 
 def estimate(database: Database, home: Path, settings: Settings, now: datetime) -> Estimate:
-    """Return the estimated number of requests and cost of the next run; ``now`` is naive UTC.
+    """Return the estimated number of requests and cost of the next labelling run; ``now`` is naive UTC.
 
     The requests to a second provider depend on the first one's answers; only those already known are counted.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bizcharts_pipeline.autolabel.estimate import configured_models
 from bizcharts_pipeline.autolabel.keys import Run
 from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.auto_labels import LabelVersion, models_that_answered, share_of_final
 from bizcharts_pipeline.warehouse.database import Database
@@ -16,7 +16,8 @@ NEARLY_SPENT = Decimal("0.95")  # of the month's budget
 
 
 def too_many(database: Database, settings: Settings, status: str, most: float) -> list[str]:
-    """Return a message for each configured model if more than the share ``most`` of its final posts have ``status``."""
+    """Return a message for each configured labelling model if more than the share ``most`` of its final posts have
+    ``status``."""
     with database.read() as connection:
         shares = {version: share_of_final(connection, version, status) for version in _in_use(settings)}
     return [
@@ -39,7 +40,7 @@ def mixed_models(database: Database, settings: Settings) -> list[str]:
 
 
 def budget_nearly_spent(home: Path, settings: Settings, now: datetime) -> list[str]:
-    """Return a message if nearly all of the month's budget is spent or reserved."""
+    """Return a message if nearly all of the month's budget for labels by paid models is spent or reserved."""
     cap = settings.auto_labels.usd_per_month
     if not is_known(home / LEDGER):
         return []

@@ -22,7 +22,7 @@ READY = b"ready"
 
 
 def main(max_pixels: int, max_side: int, quality: int, cpu_seconds: int, max_output_bytes: int) -> None:
-    """Convert images until stdin ends."""
+    """Convert the images that are to be sent to labelling models until stdin ends."""
     incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library's prints must not be mistaken for an image
     worker = _decoder()

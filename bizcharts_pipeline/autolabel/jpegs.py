@@ -24,7 +24,8 @@ _READY = b"ready"
 
 
 def small_jpegs(pictures: Sequence[bytes]) -> list[bytes | None]:
-    """Return, for each image, a JPEG of at most ``MAX_SIDE`` pixels a side, or ``None`` if it cannot be decoded.
+    """Return, for each image that is to be sent to a labelling model, a JPEG of at most ``MAX_SIDE`` pixels a side, or
+    ``None`` if it cannot be decoded.
 
     An image that crashes or stalls the process affects no other: a new process handles the following ones.
 

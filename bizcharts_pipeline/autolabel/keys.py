@@ -31,11 +31,12 @@ class Version:
 
     @classmethod
     def of(cls, model: Model, prompt: Prompt) -> Self:
-        """Return the version for ``model`` and ``prompt``."""
+        """Return the version of labels by ``model`` and ``prompt``."""
         return cls(model.name, model.model, model.endpoint, prompt.version, prompt.sha256)
 
     def question(self, text: str, image: bytes | None) -> Question:
-        """Return the question with this text and image; its key hashes everything that determines the answer."""
+        """Return the question to a labelling model with this text and image; its key hashes everything that determines
+        the answer."""
         parts = (self.provider, self.model, self.endpoint, self.prompt_sha256, _sha256(text.encode()))
         image_sha256 = _sha256(image) if image is not None else ""
         return Question(_sha256("\x1f".join((*parts, image_sha256)).encode()), text, image)
@@ -59,11 +60,11 @@ class Run:
 
     @property
     def month(self) -> str:
-        """The calendar month whose budget is charged, as 2026-11."""
+        """The calendar month whose budget the labelling run charges, as 2026-11."""
         return f"{self.now:%Y-%m}"
 
     def at(self, now: datetime) -> Self:
-        """Return the run at a later time; later requests are charged to that month."""
+        """Return the labelling run at a later time; later requests are charged to that month."""
         return replace(self, now=now)
 
 

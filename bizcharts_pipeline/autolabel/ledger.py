@@ -1,7 +1,7 @@
 """Ledger of labels by paid models: questions, answers and costs, written as they occur.
 
-SQLite in WAL mode, in its own file: a kill at any moment loses no stored answer and no reservation of a sent request. A
-run claims a question in the ledger before it sends it; the claim ends with the run's process.
+Each commit is durable: a kill at any moment loses no stored answer and no reservation of a sent request. A run claims a
+question in the ledger before it sends it; the claim ends with the run's process.
 """
 
 import sqlite3
@@ -20,8 +20,17 @@ from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.protocol import Answer, Prompt, Question
-from bizcharts_pipeline.core.run_locks import alive, is_alive, remove_stale
-from bizcharts_pipeline.core.sqlite import connect, transaction, upgrade
+from bizcharts_pipeline.core.ledgers import (
+    Connection,
+    alive,
+    connect,
+    is_alive,
+    of_newer_version,
+    place,
+    transaction,
+    upgrade,
+)
+from bizcharts_pipeline.core.run_locks import remove_stale
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
@@ -49,7 +58,7 @@ ON CONFLICT (thread_id, provider, model, endpoint, prompt_version) DO UPDATE SET
 """
 _RECORD = """
 UPDATE requests SET
-    state = ?, owner = CASE WHEN ? THEN owner END, label = ?, p_bearish = ?, p_neutral = ?, p_bullish = ?,
+    state = ?, owner = CASE WHEN ? = 1 THEN owner END, label = ?, p_bearish = ?, p_neutral = ?, p_bullish = ?,
     confidence_source = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, model_returned = ?,
     request_id = ?, raw = ?, error = ?, updated_at = ?
 WHERE key = ?
@@ -65,17 +74,18 @@ class PromptChanged(AutoLabelError):
 
 
 class AutoLabelLedger:
-    """The ledger in the file ``path``, created on first use. A context manager; safe for many threads and processes."""
+    """The ledger ``path``, created on first use. A context manager; safe for many threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
         with self._named_errors():
             self._connection = connect(self.path, BUSY_SECONDS, one_thread=False)
-            self._bring_up_to_date(self._connection)
+            if not bring_up_to_date(self._connection):
+                raise AutoLabelLedgerError(of_newer_version(self.path))
         return self
 
     def __exit__(
@@ -87,15 +97,15 @@ class AutoLabelLedger:
                 self._connection = None
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[Connection]:
         """Yield the connection, locked against other threads."""
         with self._lock, self._named_errors():
             if self._connection is None:
-                raise AutoLabelLedgerError(f"{self.path}: the ledger is not open")
+                raise AutoLabelLedgerError(f"{place(self.path)}: the ledger is not open")
             yield self._connection
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """Yield the connection in a write transaction that excludes other threads and processes."""
         with self.reading() as connection, transaction(connection):
             yield connection
@@ -103,13 +113,14 @@ class AutoLabelLedger:
     @contextmanager
     def working(self, run: Run) -> Iterator[None]:
         """Mark the run as active; first release the claims of dead runs."""
-        with alive(self._runs, run.run_id):
+        with self._named_errors(), alive(self._runs, run.run_id):
             self._release_stale_claims(run)
             yield
 
     def is_alive(self, run_id: str) -> bool:
         """Return whether the process of a run is alive."""
-        return is_alive(self._runs, run_id)
+        with self._named_errors():
+            return is_alive(self._runs, run_id)
 
     def use_prompt(self, prompt: Prompt, now: datetime) -> None:
         """Register ``prompt`` before answers are stored.
@@ -130,7 +141,8 @@ class AutoLabelLedger:
                         "Undo the change, or save it under a new name and set `prompt` of [auto_labels] to that."
                     )
             connection.execute(
-                "INSERT OR REPLACE INTO prompts VALUES (?, ?, ?, ?)",
+                "INSERT INTO prompts VALUES (?, ?, ?, ?) ON CONFLICT (version) DO UPDATE "
+                "SET sha256 = excluded.sha256, system = excluded.system, first_used_at = excluded.first_used_at",
                 (prompt.version, prompt.sha256, prompt.system, _text(now)),
             )
 
@@ -155,7 +167,7 @@ class AutoLabelLedger:
         answered or claimed by another run. With ``again``, this run already holds the claim and retries.
 
         Raises:
-            BudgetSpent, LimitReached: nothing was reserved.
+            BudgetSpent, LimitReached: the cost, or the number of requests, could exceed a limit; nothing was reserved.
         """
         with self.transaction() as connection:
             row = connection.execute("SELECT state, owner FROM requests WHERE key = ?", (key,)).fetchone()
@@ -189,7 +201,7 @@ class AutoLabelLedger:
             return charged, booked
 
     def put_back(self, key: str, run: Run) -> None:
-        """Release this run's claim on a question."""
+        """Release this labelling run's claim on a question."""
         with self.transaction() as connection:
             connection.execute(
                 "UPDATE requests SET state = 'pending', owner = NULL WHERE key = ? AND owner = ?", (key, run.run_id)
@@ -199,7 +211,7 @@ class AutoLabelLedger:
         """Count a failed round for these questions (postponed or refused as invalid); after :data:`MAX_ROUNDS` they
         have failed."""
         with self.transaction() as connection:
-            connection.executemany(
+            connection.execute_for_each(
                 "UPDATE requests SET rounds = rounds + 1, "
                 "state = CASE WHEN rounds + 1 >= ? THEN 'failed' ELSE state END "
                 "WHERE key = ? AND state IN ('pending', 'retry_later')",
@@ -209,7 +221,7 @@ class AutoLabelLedger:
     def fail(self, keys: Collection[str]) -> None:
         """Mark these questions as failed; they are never sent again."""
         with self.transaction() as connection:
-            connection.executemany(
+            connection.execute_for_each(
                 "UPDATE requests SET state = 'failed' WHERE key = ? AND state IN ('pending', 'retry_later')",
                 [(key,) for key in keys],
             )
@@ -227,28 +239,29 @@ class AutoLabelLedger:
     def under_way(self, version: Version) -> set[int]:
         """Return the threads with a question in flight or in a batch."""
         with self.reading() as connection:
+            mine = "p.provider = :provider AND p.model = :model AND p.endpoint = :endpoint"
             rows = connection.execute(
                 "SELECT p.thread_id FROM requests AS r JOIN posts AS p ON p.key = r.key "
-                "WHERE r.owner IS NOT NULL AND p.provider = ?1 AND p.model = ?2 AND p.endpoint = ?3 "
+                f"WHERE r.owner IS NOT NULL AND {mine} "
                 "UNION SELECT p.thread_id FROM requests AS r JOIN requests AS q ON q.text_only_key = r.key "
                 "AND q.state IN ('refused', 'bad_image') JOIN posts AS p ON p.key = q.key "
-                "WHERE r.owner IS NOT NULL AND p.provider = ?1 AND p.model = ?2 AND p.endpoint = ?3",
-                (version.provider, version.model, version.endpoint),
+                f"WHERE r.owner IS NOT NULL AND {mine}",
+                {"provider": version.provider, "model": version.model, "endpoint": version.endpoint},
             )
             return {row[0] for row in rows}
 
     def spent(self, *, run_id: str | None = None, month: str | None = None) -> Spent:
-        """Return the cost of a run or of a month; without arguments, of everything."""
+        """Return the cost of a labelling run or of a month's labels; without arguments, of everything."""
         with self.reading() as connection:
             return budget.spent(connection, run_id=run_id, month=month)
 
     def models_seen(self, version: Version, now: datetime) -> frozenset[str]:
-        """See :func:`repricing.models_seen`."""
+        """Return the models that answered for a labelling model: see :func:`repricing.models_seen`."""
         with self.reading() as connection:
             return repricing.models_seen(connection, version, now)
 
     def overrun(self, version: Version, now: datetime) -> float:
-        """See :func:`budget.overrun`."""
+        """Return the ratio of actual to reserved cost of labels: see :func:`budget.overrun`."""
         with self.reading() as connection:
             return budget.overrun(connection, version, now)
 
@@ -278,25 +291,28 @@ class AutoLabelLedger:
                 )
         remove_stale(self._runs)
 
-    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
-        schema = (files("bizcharts_pipeline.autolabel") / "schema.sql").read_text(encoding="utf-8")
-        if not upgrade(connection, [schema] * SCHEMA_VERSION):  # the schema creates only missing tables
-            raise AutoLabelLedgerError(f"{self.path} was written by a newer version of BizCharts; use that version")
-
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise AutoLabelLedgerError(f"{self.path}: the ledger of auto-labels cannot be used: {error}") from error
+            raise AutoLabelLedgerError(
+                f"{place(self.path)}: the ledger of models' answers cannot be used: {error}"
+            ) from error
 
 
-def record_answer(connection: sqlite3.Connection, key: str, answer: Answer, state: State, now: datetime) -> None:
+def bring_up_to_date(connection: Connection) -> bool:
+    """Create the tables, or upgrade them; return whether this program may use the ledger."""
+    schema = (files("bizcharts_pipeline.autolabel") / "schema.sql").read_text(encoding="utf-8")
+    return upgrade(connection, [schema] * SCHEMA_VERSION)  # the schema creates only missing tables
+
+
+def record_answer(connection: Connection, key: str, answer: Answer, state: State, now: datetime) -> None:
     """Store the answer to a question, inside the caller's transaction."""
     _record(connection, key, answer, state, now)
 
 
-def _register(connection: sqlite3.Connection, version: Version, inquiry: Inquiry, at: str) -> tuple[Question, ...]:
+def _register(connection: Connection, version: Version, inquiry: Inquiry, at: str) -> tuple[Question, ...]:
     questions = inquiry.questions or (version.question("", None),)
     unaskable = not inquiry.questions
     for position, question in enumerate(questions):
@@ -337,7 +353,7 @@ def _register(connection: sqlite3.Connection, version: Version, inquiry: Inquiry
     return ()
 
 
-def _record(connection: sqlite3.Connection, key: str, answer: Answer, state: State, now: datetime) -> None:
+def _record(connection: Connection, key: str, answer: Answer, state: State, now: datetime) -> None:
     usage = answer.usage
     done = state == "done"
     connection.execute(

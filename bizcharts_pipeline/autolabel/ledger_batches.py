@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from bizcharts_pipeline.autolabel.keys import Model, Run, Version
 from bizcharts_pipeline.autolabel.ledger import MAX_ROUNDS, OPEN, AutoLabelLedger, record_answer
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question
 from bizcharts_pipeline.autolabel.treatment import treat_in_batch
+from bizcharts_pipeline.core.ledgers import Connection
 
 REMEMBERED = timedelta(days=1)  # how long refused and failed batches count
 MAX_SAME_FAILURES = 2  # batches that failed for the same reason; another one would fail too
@@ -95,14 +95,14 @@ def open_batch(
 
 
 def mark_running(ledger: AutoLabelLedger, run_key: str, batch_id: str, now: datetime) -> None:
-    """Record that the service has the batch, under ``batch_id``."""
+    """Record that the labelling service has the batch, under ``batch_id``."""
     with ledger.transaction() as connection:
         _mark(connection, run_key, "running", None, now)
         connection.execute("UPDATE batches SET batch_id = ? WHERE run_key = ?", (batch_id, run_key))
 
 
 def unreadable_since(ledger: AutoLabelLedger, run_key: str, now: datetime) -> datetime:
-    """Record a failed lookup of a batch at ``now``; return the time of the first one."""
+    """Record a failed lookup of a batch of labels at ``now``; return the time of the first one."""
     with ledger.transaction() as connection:
         connection.execute(
             "INSERT INTO unreadable_batches VALUES (?, ?) ON CONFLICT (run_key) DO NOTHING",
@@ -113,7 +113,7 @@ def unreadable_since(ledger: AutoLabelLedger, run_key: str, now: datetime) -> da
 
 
 def was_readable(ledger: AutoLabelLedger, run_key: str) -> None:
-    """Record a successful lookup of a batch."""
+    """Record a successful lookup of a batch of labels."""
     with ledger.transaction() as connection:
         connection.execute("DELETE FROM unreadable_batches WHERE run_key = ?", (run_key,))
 
@@ -145,7 +145,7 @@ def store_answers(
     *,
     expired: bool,
 ) -> Collected:
-    """Store the answers of a batch.
+    """Store the labelling model's answers of a batch.
 
     Each answer is stored as it arrives, and storing it twice changes nothing, so a kill loses nothing. Questions
     without an answer are reopened. They count as billed, unless the batch ``expired`` before it processed them; but for
@@ -269,7 +269,7 @@ def recurring_failure(ledger: AutoLabelLedger, version: Version, now: datetime) 
     return rows[0][1] if len(alike) == 1 else None
 
 
-def _times(connection: sqlite3.Connection, key: str, outcome: Outcome) -> int:
+def _times(connection: Connection, key: str, outcome: Outcome) -> int:
     row = connection.execute(
         "SELECT count(*) FROM settlements AS s JOIN reservations AS r ON r.id = s.reservation "
         "WHERE r.key = ? AND s.outcome = ?",
@@ -278,9 +278,7 @@ def _times(connection: sqlite3.Connection, key: str, outcome: Outcome) -> int:
     return int(row[0])
 
 
-def _release(
-    connection: sqlite3.Connection, run_key: str, now: datetime, billed: int | None, *, counts: bool = True
-) -> int:
+def _release(connection: Connection, run_key: str, now: datetime, billed: int | None, *, counts: bool = True) -> int:
     """Reopen the questions of a batch that have no answer; return their number.
 
     The ``billed`` most expensive of them count as billed; ``None``: all.
@@ -303,7 +301,7 @@ def _release(
     return len(unanswered)
 
 
-def _count_paid_without_answer(connection: sqlite3.Connection, key: str) -> None:
+def _count_paid_without_answer(connection: Connection, key: str) -> None:
     """Count a batch that was presumably billed without answering the question; after :data:`MAX_ROUNDS` the question
     has failed."""
     connection.execute(
@@ -313,9 +311,7 @@ def _count_paid_without_answer(connection: sqlite3.Connection, key: str) -> None
     )
 
 
-def _mark(
-    connection: sqlite3.Connection, run_key: str, state: BatchLedgerState, why: str | None, now: datetime
-) -> None:
+def _mark(connection: Connection, run_key: str, state: BatchLedgerState, why: str | None, now: datetime) -> None:
     connection.execute(
         "UPDATE batches SET state = ?, error = ?, updated_at = ? WHERE run_key = ?",
         (state, why, now.isoformat(timespec="microseconds"), run_key),

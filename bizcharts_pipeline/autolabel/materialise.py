@@ -19,7 +19,7 @@ STATUS: dict[State, str] = {
 
 
 def materialise(ledger: AutoLabelLedger, database: Database) -> int:
-    """Update ``auto_labels`` from the ledger; return the number of new or changed rows.
+    """Update the table ``auto_labels`` from the ledger of model labels; return the number of new or changed rows.
 
     Raises:
         DatabaseError: the database cannot be used.

@@ -37,7 +37,7 @@ class ModelPrice:
     thinking_tokens: int
 
     def charged(self, *, in_batch: bool) -> Price:
-        """Return the price of a request."""
+        """Return the price of a request to the labelling model."""
         return self.price.times(self.batch) if in_batch else self.price
 
 
@@ -50,7 +50,7 @@ class PriceBook:
     today: date
 
     def asked(self, *, loopback: bool) -> ModelPrice:
-        """Return the price of the configured model.
+        """Return the price of the configured labelling model.
 
         Raises:
             AutoLabelError: it has no price or an implausible one; the message names the setting.
@@ -81,8 +81,8 @@ class PriceBook:
         return found
 
     def of(self, model: str) -> ModelPrice | None:
-        """Return the price of a model by its id, or by its id without the date; ``None`` if it is unknown. Configured
-        prices override the table."""
+        """Return the price of a labelling model by its id, or by its id without the date; ``None`` if it is unknown.
+        Configured prices override the table."""
         model = model.removeprefix("models/")
         listed = _listed(model, self.today)
         for name in (model, _DATED.sub("", model)):
@@ -91,19 +91,19 @@ class PriceBook:
         return listed
 
     def same(self, model: str, other: str) -> bool:
-        """Return whether two ids name the same model, ignoring dates."""
+        """Return whether two ids name the same labelling model, ignoring dates."""
         return _DATED.sub("", model.removeprefix("models/")) == _DATED.sub("", other.removeprefix("models/"))
 
     def unknown(self, model: str) -> str:
-        """Return the message for an answer from a model without a price."""
+        """Return the message for an answer from a labelling model without a price."""
         return (
             f"an answer came from the model {model!r}, which has no price: the highest known price is charged; "
             f"state its price in {self._place(model)}, or set `model` of [{self.name}] to another"
         )
 
     def highest(self, *, own: bool = False) -> ModelPrice:
-        """Return the maximum of each known rate and token count, for a model without a price, without a batch discount.
-        With ``own``: only of this provider's models and the configured ones, with their discount."""
+        """Return the maximum of each known rate and token count, for a labelling model without a price, without a
+        batch discount. With ``own``: only of this provider's models and the configured ones, with their discount."""
         known = [_stated(name, price, None) for name, price in self.section.prices.items()]
         known += [entry for entry in _table() if not own or (self.name == "gemini") == entry.model.startswith("gemini")]
         price = Price(Decimal(0), Decimal(0))

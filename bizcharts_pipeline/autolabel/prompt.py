@@ -19,7 +19,7 @@ class PromptError(AutoLabelError):
 
 
 def load_prompt(version: str) -> Prompt:
-    """Return a prompt. Its hash covers the file's values, the classes and the format of questions.
+    """Return a prompt for labelling models. Its hash covers the file's values, the classes and the format of questions.
 
     Raises:
         PromptError: the prompt does not exist, or its file is malformed.

@@ -61,7 +61,8 @@ class Question:
     image: bytes | None
 
     def batch_bytes(self, prompt: Prompt) -> int:
-        """Return an upper bound, in bytes, on the size of its request in a batch file, with the image in base64."""
+        """Return an upper bound, in bytes, on the size of its request in a batch file of the labelling API, with the
+        image in base64."""
         return 4 * len(self.image or b"") // 3 + 4 * len(self.text) + len(prompt.system.encode()) + 1_000
 
 
@@ -93,7 +94,7 @@ class Answer:
 
     @property
     def from_model(self) -> bool:
-        """Whether a model produced the answer, not a gateway in front of it."""
+        """Whether a labelling model produced the answer, not a gateway in front of it."""
         return self.outcome is Outcome.OK or self.usage is not None or self.model_returned is not None
 
 
@@ -108,39 +109,39 @@ class Price:
 
     @property
     def rates(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
-        """The rates of input, output, cached input and cache writes."""
+        """The rates of a labelling model for input, output, cached input and cache writes."""
         cached = self.input_tokens if self.cached_tokens is None else self.cached_tokens
         write = self.input_tokens if self.cache_write_tokens is None else self.cache_write_tokens
         return self.input_tokens, self.output_tokens, cached, write
 
     @property
     def has_zero(self) -> bool:
-        """Whether any rate is 0."""
+        """Whether any rate of a labelling model is 0."""
         return not all(self.rates)
 
     @property
     def worst(self) -> "Price":
-        """The price with all input at the highest input rate."""
+        """The price of a labelling model with all input at the highest input rate."""
         entry, output, cached, write = self.rates
         return Price(max(entry, cached, write), output)
 
     def cost(self, usage: Usage) -> Decimal:
-        """Return the cost of ``usage`` in USD."""
+        """Return the cost of a labelling model's ``usage`` in USD."""
         entry, output, cached, write = self.rates
         fresh = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
         dear = entry * fresh + cached * usage.cached_tokens + write * usage.cache_write_tokens
         return (dear + output * usage.output_tokens) / 1_000_000
 
     def times(self, share: Decimal) -> "Price":
-        """Return the price with every rate multiplied by ``share``."""
+        """Return the price of a labelling model with every rate multiplied by ``share``."""
         return Price(*(rate * share for rate in self.rates))
 
     def at_least(self, other: "Price") -> "Price":
-        """Return the higher of both prices, rate by rate."""
+        """Return the higher of two labelling models' prices, rate by rate."""
         return Price(*(max(pair) for pair in zip(self.rates, other.rates, strict=True)))
 
     def covers(self, other: "Price") -> bool:
-        """Return whether the input and output rates are at least those of ``other``."""
+        """Return whether the input and output rates of a labelling model are at least those of ``other``."""
         return self.input_tokens >= other.input_tokens and self.output_tokens >= other.output_tokens
 
 
@@ -152,11 +153,11 @@ class Provider(Protocol):
     endpoint: Endpoint
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, without retries, and return the answer."""
+        """Send one request for a label, once, without retries, and return the answer."""
         ...
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the labelling API."""
         ...
 
 
@@ -174,7 +175,7 @@ class BatchProvider(Protocol):
     max_batch_bytes: int  # as computed by :meth:`Question.batch_bytes`
 
     def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
-        """Upload and create a batch that carries ``run_key``; return its id.
+        """Upload and create a batch of requests for labels that carries ``run_key``; return its id.
 
         Raises:
             BatchError: the batch was refused; with the state OVERSIZED, a smaller one may be accepted.
@@ -182,19 +183,20 @@ class BatchProvider(Protocol):
         ...
 
     def find(self, run_key: str) -> str | None:
-        """Return the id of the batch that carries ``run_key``, if the service has one."""
+        """Return the id of the batch of labels that carries ``run_key``, if the service has one."""
         ...
 
     def state(self, batch_id: str) -> BatchState:
-        """Return the state of the batch."""
+        """Return the state of the batch of labels."""
         ...
 
     def reason(self, batch_id: str) -> str:
-        """Return the service's reason for failing the batch, in one line; empty if it gives none."""
+        """Return the service's reason for failing the batch of labels, in one line; empty if it gives none."""
         ...
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        """Yield question key and answer of each available result; unordered, possibly incomplete.
+        """Yield question key and answer of each available result of the batch of labels; unordered, possibly
+        incomplete.
 
         An answer that matches no question has an empty key; it was billed.
 
@@ -204,10 +206,10 @@ class BatchProvider(Protocol):
         ...
 
     def answered(self, batch_id: str) -> int:
-        """Return the number of results that an ended batch must have, as counted by the service; 0 if it gives no
-        count."""
+        """Return the number of results that an ended batch of labels must have, as counted by the service; 0 if it
+        gives no count."""
         ...
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the labelling API."""
         ...

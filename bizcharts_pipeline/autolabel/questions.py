@@ -31,7 +31,8 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Co"}  # control, format (bidirectional, zero-wi
 
 
 def normal_text(text: str) -> str:
-    """Return ``text`` in a canonical form: NFKC, without invisible characters and quote links, with single blanks."""
+    """Return the ``text`` of a post in the form sent to labelling models: NFKC, without invisible characters and quote
+    links, with single blanks."""
     text = _LINE_END.sub("\n", unicodedata.normalize("NFKC", text))
     text = "".join(c for c in text.replace("\t", " ") if c == "\n" or unicodedata.category(c) not in _INVISIBLE)
     text = _BLANKS.sub(" ", _QUOTE_LINK.sub("", text))
@@ -39,7 +40,7 @@ def normal_text(text: str) -> str:
 
 
 def question_text(subject: str | None, text: str | None) -> str:
-    """Return the user message of a post; empty if the post has no text.
+    """Return the user message about a post for a labelling model; empty if the post has no text.
 
     The post is delimited by ``<post>`` and ``</post>``. Each ``<`` in it is replaced by the similar ``‹``, so a post
     cannot close the delimiter. A longer text is truncated, with a mark.
@@ -61,7 +62,8 @@ def inquiries(
     images: ImageSettings | None,
     flagged: Callable[[], Collection[int]] = tuple,
 ) -> Iterator[list[Inquiry]]:
-    """Yield the inquiries about ``threads``, a few posts at a time; with images unless ``images`` is ``None``.
+    """Yield the inquiries to a labelling model about ``threads``, a few posts at a time; with images unless ``images``
+    is ``None``.
 
     Posts that were deleted, or are ``flagged`` at that moment, are left out. The database is opened for each group of
     posts only, and never during image decoding.

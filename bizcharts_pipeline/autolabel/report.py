@@ -23,12 +23,12 @@ class ProviderReport:
 
     @property
     def left(self) -> int:
-        """The number of posts without a final status."""
+        """The number of posts without a final status of this provider of labels."""
         return self.by_status.get("pending", 0)
 
     @property
     def fault(self) -> str | None:
-        """The reason why the provider failed; ``None`` if it did not."""
+        """The reason why the provider of labels failed; ``None`` if it did not."""
         if self.closing is None or self.closing.kind not in _FAULTS:
             return None
         return f"{self.version.provider} {self.version.model}: {self.closing.why}"
@@ -47,16 +47,16 @@ class Report:
 
     @property
     def faults(self) -> list[str]:
-        """The reasons why providers failed."""
+        """The reasons why providers of labels failed."""
         return [provider.fault for provider in self.providers if provider.fault]
 
     @property
     def left(self) -> int:
-        """The number of this run's posts without a final status."""
+        """The number of this labelling run's posts without a final status."""
         return sum(provider.left for provider in self.providers)
 
     def latency(self, share: float) -> float | None:
-        """Return the ``share`` quantile of the latencies, in seconds."""
+        """Return the ``share`` quantile of the latencies of the labelling run's requests, in seconds."""
         if not self.latencies:
             return None
         return self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))]

@@ -6,7 +6,6 @@ new model is seen, the requested model's open and unresolved reservations are ra
 reservation of its own, as the ledger is append-only. All functions run inside the caller's transaction.
 """
 
-import sqlite3
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +15,7 @@ from bizcharts_pipeline.autolabel.budget import REMEMBERED, BudgetSpent, Caps, C
 from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.keys import Run, Version
 from bizcharts_pipeline.autolabel.protocol import Answer, Usage
+from bizcharts_pipeline.core.ledgers import Connection
 
 # Of a request's whole text. English has four to five bytes a token; long runs of one character have more.
 MAX_BYTES_PER_TOKEN = 32
@@ -35,7 +35,7 @@ AND (s.reservation IS NULL OR (s.basis = 'assumed' AND s.input_tokens IS NULL))
 """
 
 
-def models_seen(connection: sqlite3.Connection, version: Version, now: datetime) -> frozenset[str]:
+def models_seen(connection: Connection, version: Version, now: datetime) -> frozenset[str]:
     """Return the models that answered for the requested one in the last days, ``""`` for the requested one itself;
     empty if none is known."""
     rows = connection.execute(
@@ -46,7 +46,7 @@ def models_seen(connection: sqlite3.Connection, version: Version, now: datetime)
 
 
 def reserve(
-    connection: sqlite3.Connection,
+    connection: Connection,
     key: str,
     version: Version,
     run: Run,
@@ -56,7 +56,8 @@ def reserve(
     limits: Limits | None,
     sent_at: float,
 ) -> int:
-    """Reserve the maximum cost of a request of ``size`` over all known answering models; return the reservation's id.
+    """Reserve the maximum cost of a labelling request of ``size`` over all known answering models; return the
+    reservation's id.
 
     While the answering model is unknown, a reservation covers the provider's most expensive one. If a cap does not
     allow that, a single request is reserved at the requested model's price, as its answer reveals the model.
@@ -82,15 +83,17 @@ def reserve(
 
 
 def charge(
-    connection: sqlite3.Connection, version: Version, reservation: int, answer: Answer, terms: Terms, now: datetime
+    connection: Connection, version: Version, reservation: int, answer: Answer, terms: Terms, now: datetime
 ) -> Charge:
-    """Return the cost of an answer. A model that answers for the first time first raises the other reservations."""
+    """Return the cost of a labelling model's answer. A model that answers for the first time first raises the other
+    reservations."""
     seen = models_seen(connection, version, now)
     if answer.from_model:
         name = cost.other_model(answer, terms)
         connection.execute(
             "INSERT INTO answering_models VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider, model, endpoint, answered_by) "
-            "DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)",
+            "DO UPDATE SET seen_at = CASE WHEN excluded.seen_at > answering_models.seen_at THEN excluded.seen_at "
+            "ELSE answering_models.seen_at END",
             (version.provider, version.model, version.endpoint, name, _text(now)),
         )
         if name not in seen:
@@ -101,7 +104,7 @@ def charge(
     return cost.charged(answer, terms, budget.booked_nano(connection, reservation), seen)
 
 
-def _implausibly_few(connection: sqlite3.Connection, reservation: int, usage: Usage) -> bool:
+def _implausibly_few(connection: Connection, reservation: int, usage: Usage) -> bool:
     """Return whether the reported input tokens are fewer than any tokenizer produces for the sent text: some gateways
     report 0 if they do not know. Reservations in older ledgers have no size."""
     row = connection.execute("SELECT text_tokens FROM sizes WHERE reservation = ?", (reservation,)).fetchone()
@@ -109,7 +112,7 @@ def _implausibly_few(connection: sqlite3.Connection, reservation: int, usage: Us
     return row is not None and reported * MAX_BYTES_PER_TOKEN < row[0]
 
 
-def _raise_bookings(connection: sqlite3.Connection, version: Version, terms: Terms, now: datetime) -> None:
+def _raise_bookings(connection: Connection, version: Version, terms: Terms, now: datetime) -> None:
     since = time.time() - REMEMBERED.total_seconds()
     where = (version.provider, version.model, version.endpoint)
     for booking, key, run_id, month, ended, *size, booked in connection.execute(_RAISABLE, (*where, since)).fetchall():
@@ -117,12 +120,7 @@ def _raise_bookings(connection: sqlite3.Connection, version: Version, terms: Ter
         if missing <= 0:
             continue
         # A time of 0 keeps it out of the request limits.
-        raised = connection.execute(
-            "INSERT INTO reservations (key, run_id, provider, model, endpoint, month, nano_usd, sent_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-            (key, run_id, *where, month, missing),
-        ).lastrowid
-        assert raised is not None
+        raised = budget.add_reservation(connection, key, version, run_id, month, missing, sent_at=0)
         connection.execute("INSERT INTO surcharges VALUES (?, ?)", (raised, booking))
         if ended:
             budget.settle(connection, raised, "repriced", Charge("assumed", missing), now)

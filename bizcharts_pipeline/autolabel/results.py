@@ -1,7 +1,6 @@
 """Labels of posts from the ledger: for each post, the one answer that counts."""
 
-import json
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,12 +8,20 @@ from typing import Any
 
 from bizcharts_pipeline.autolabel.keys import Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger, State
+from bizcharts_pipeline.autolabel.protocol import Outcome
+from bizcharts_pipeline.core.ledgers import marks
 from bizcharts_pipeline.core.money import in_usd
 
+USABLE = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.BAD_IMAGE})  # answers that say something of the post
+THREADS_AT_ONCE = 1_000  # SQLite allows 32,766 parameters
 # The answer that counts: the text-only one if the image prevented an answer.
 _ANSWERING = """CASE WHEN q.text_only_key IS NOT NULL AND q.state IN ('refused', 'bad_image')
                                         THEN q.text_only_key ELSE q.key END"""
 _RESULTS = f"""
+WITH costs AS (
+    SELECT r.key, sum(coalesce(s.nano_usd, r.nano_usd)) AS nano
+    FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id GROUP BY r.key
+)
 SELECT p.thread_id, p.provider, p.model, p.endpoint, p.prompt_version, a.key, coalesce(a.state, 'pending'), a.label,
        a.p_bearish, a.p_neutral, a.p_bullish, a.confidence_source, coalesce(a.image_used, 0), a.model_returned, a.error,
        coalesce(a.updated_at, q.updated_at), p.thread_id = min(p.thread_id) OVER (PARTITION BY p.key),
@@ -25,11 +32,6 @@ LEFT JOIN requests AS a ON a.key = {_ANSWERING}
 LEFT JOIN costs AS c ON c.key = q.key
 LEFT JOIN costs AS d ON d.key = a.key AND d.key <> q.key
 ORDER BY p.thread_id, p.provider, p.model, p.endpoint, p.prompt_version
-"""
-_COSTS = """
-CREATE TEMP TABLE costs AS
-SELECT r.key, sum(coalesce(s.nano_usd, r.nano_usd)) AS nano
-FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id GROUP BY r.key
 """
 
 
@@ -65,17 +67,14 @@ class Answered:
 
 
 def results(ledger: AutoLabelLedger) -> list[Result]:
-    """Return the results of every version for all registered posts."""
+    """Return the labels of every version of paid models for all registered posts."""
     with ledger.reading() as connection:
-        connection.execute("DROP TABLE IF EXISTS temp.costs")
-        connection.execute(_COSTS)
-        connection.execute("CREATE INDEX temp.costs_by_key ON costs (key)")
         return [_result(*row) for row in connection.execute(_RESULTS)]
 
 
 def states_of_posts(ledger: AutoLabelLedger, version: Version) -> dict[int, State]:
-    """Return the states of a version's posts by thread; the text-only question's state if the image prevented an
-    answer."""
+    """Return the states of the posts labelled by a version of a model, by thread; the text-only question's state if
+    the image prevented an answer."""
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT p.thread_id, coalesce(a.state, 'pending') FROM posts AS p JOIN requests AS q ON q.key = p.key "
@@ -86,24 +85,27 @@ def states_of_posts(ledger: AutoLabelLedger, version: Version) -> dict[int, Stat
         return dict(rows.fetchall())
 
 
-def answers_to(ledger: AutoLabelLedger, version: Version, threads: Collection[int]) -> dict[int, Answered]:
+def answers_to(ledger: AutoLabelLedger, version: Version, threads: Sequence[int]) -> dict[int, Answered]:
     """Return a version's answers for posts; a post that was never registered is left out."""
+    answers = {}
     with ledger.reading() as connection:
-        rows = connection.execute(
-            "SELECT p.thread_id, coalesce(a.state, 'pending'), a.p_bearish, a.p_neutral, a.p_bullish, a.image_used "
-            f"FROM posts AS p JOIN requests AS q ON q.key = p.key LEFT JOIN requests AS a ON a.key = {_ANSWERING} "
-            "WHERE p.provider = ? AND p.model = ? AND p.endpoint = ? AND p.prompt_version = ? "
-            "AND p.thread_id IN (SELECT value FROM json_each(?))",
-            (version.provider, version.model, version.endpoint, version.prompt_version, json.dumps(list(threads))),
-        )
-        return {
-            thread_id: Answered(state, None if bearish is None else (bearish, neutral, bullish), bool(image_used))
-            for thread_id, state, bearish, neutral, bullish, image_used in rows
-        }
+        for start in range(0, len(threads), THREADS_AT_ONCE):
+            some = threads[start : start + THREADS_AT_ONCE]
+            rows = connection.execute(
+                "SELECT p.thread_id, coalesce(a.state, 'pending'), a.p_bearish, a.p_neutral, a.p_bullish, a.image_used "
+                f"FROM posts AS p JOIN requests AS q ON q.key = p.key LEFT JOIN requests AS a ON a.key = {_ANSWERING} "
+                "WHERE p.provider = ? AND p.model = ? AND p.endpoint = ? AND p.prompt_version = ? "
+                f"AND p.thread_id IN ({marks(some)})",
+                (version.provider, version.model, version.endpoint, version.prompt_version, *some),
+            )
+            for thread_id, state, bearish, neutral, bullish, image_used in rows:
+                probabilities = None if bearish is None else (bearish, neutral, bullish)
+                answers[thread_id] = Answered(state, probabilities, bool(image_used))
+    return answers
 
 
 def has_answers(ledger: AutoLabelLedger, version: Version) -> bool:
-    """Return whether this version has ever given an answer."""
+    """Return whether this version of a labelling model has ever given an answer."""
     with ledger.reading() as connection:
         row = connection.execute(
             "SELECT 1 FROM requests WHERE provider = ? AND model = ? AND endpoint = ? AND prompt_version = ? "
@@ -113,16 +115,17 @@ def has_answers(ledger: AutoLabelLedger, version: Version) -> bool:
         return row is not None
 
 
-def failed_since(ledger: AutoLabelLedger, version: Version, since: datetime) -> int:
-    """Return the number of requests that ended since a time (naive UTC), if none of them was answered; else 0."""
+def failed_since(ledger: AutoLabelLedger, version: Version, since: datetime) -> int | None:
+    """Return the number of requests to a labelling model that ended after a time (naive UTC); ``None`` if one of them
+    had a usable answer."""
     with ledger.reading() as connection:
         count, answered = connection.execute(
-            "SELECT count(*), coalesce(sum(s.outcome IN ('ok', 'refused', 'bad_image')), 0) FROM settlements AS s "
-            "JOIN reservations AS r ON r.id = s.reservation "
+            f"SELECT count(*), count(CASE WHEN s.outcome IN ({marks(list(USABLE))}) THEN 1 END) "
+            "FROM settlements AS s JOIN reservations AS r ON r.id = s.reservation "
             "WHERE s.settled_at > ? AND r.provider = ? AND r.model = ? AND r.endpoint = ?",
-            (since.isoformat(timespec="microseconds"), version.provider, version.model, version.endpoint),
+            (*USABLE, since.isoformat(timespec="microseconds"), version.provider, version.model, version.endpoint),
         ).fetchone()
-        return 0 if answered else int(count)
+        return None if answered else int(count)
 
 
 def _result(*row: Any) -> Result:  # in the order of _RESULTS

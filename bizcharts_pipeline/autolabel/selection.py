@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.autolabel.keys import Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.auto_labels import Doubt, LabelVersion, candidates
@@ -32,7 +32,7 @@ class FlaggedPosts:
 def waiting_posts(
     database: Database, home: Path, settings: Settings, ledger: AutoLabelLedger, version: Version, first: Version
 ) -> list[int]:
-    """Return at most ``per_run`` threads, in the order in which ``version`` labels them.
+    """Return at most ``per_run`` threads, in the order in which the labelling model ``version`` labels them.
 
     A version other than ``first`` labels only gold posts and those that the first refused or was unsure of. Posts
     flagged as illegal and posts in flight are excluded. The table ``auto_labels`` must be up to date.
@@ -55,5 +55,5 @@ def waiting_posts(
 
 
 def stored_version(version: Version) -> LabelVersion:
-    """Return a version as stored in ``auto_labels``."""
+    """Return the version of a labelling model as stored in ``auto_labels``."""
     return LabelVersion(version.provider, version.model, version.endpoint, version.prompt_version)

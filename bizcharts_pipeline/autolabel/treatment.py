@@ -33,7 +33,8 @@ class Treatment:
 
 
 def treat(answer: Answer, met: Counter[Outcome]) -> Treatment:
-    """Return the treatment of an answer; ``met`` counts the question's outcomes in this run, including this one."""
+    """Return the treatment of a labelling model's answer; ``met`` counts the question's outcomes in this run,
+    including this one."""
     if answer.outcome is Outcome.RATE and (answer.retry_after or 0) > LONGEST_RETRY_AFTER:
         return Treatment("pending", True)
     most, state = _ENDS[answer.outcome]
@@ -42,6 +43,7 @@ def treat(answer: Answer, met: Counter[Outcome]) -> Treatment:
 
 
 def treat_in_batch(answer: Answer, times: int) -> State:
-    """Return the state of a question answered in a batch; ``times`` counts this outcome of the question so far."""
+    """Return the state of a question that a labelling model answered in a batch; ``times`` counts this outcome of the
+    question so far."""
     most, state = _ENDS[answer.outcome]
     return state if state != "retry_later" and times >= most else "pending"

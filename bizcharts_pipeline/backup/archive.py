@@ -42,7 +42,7 @@ class Member:
 
     @property
     def part(self) -> str:
-        """The one of :data:`PARTS` that it belongs to."""
+        """The one of the backup's :data:`PARTS` that the file belongs to."""
         return "database" if self.name == DATABASE else self.name.partition("/")[0]
 
 
@@ -54,7 +54,7 @@ class Manifest:
     facts: Mapping[str, Any]
 
     def content(self) -> bytes:
-        """Return the bytes of ``manifest.json``."""
+        """Return the bytes of the backup's ``manifest.json``."""
         rows = [[member.name, member.bytes, member.sha256] for member in self.members]
         return (json.dumps({**self.facts, "members": rows}, indent=0, sort_keys=True) + "\n").encode()
 
@@ -68,7 +68,7 @@ class Writer:
         self._put(FORMAT, FORMAT_TEXT)
 
     def add(self, name: str, path: Path) -> Member:
-        """Add the file ``path`` under ``name``.
+        """Add the file ``path`` to the backup under ``name``.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -93,7 +93,7 @@ class Writer:
         return member
 
     def finish(self, facts: Mapping[str, Any]) -> Manifest:
-        """Write the manifest and close the archive."""
+        """Write the backup's manifest and close the archive."""
         manifest = Manifest(tuple(self._members), facts)
         content = manifest.content()
         self._put(MANIFEST, content)
@@ -113,7 +113,7 @@ def is_archive(path: Path) -> bool:
 
 
 def read(path: Path, take: Callable[[str, BinaryIO, int], Member] | None = None) -> Manifest:
-    """Read the complete archive ``path``, verify every byte, and return its manifest.
+    """Read the complete backup file ``path``, verify every byte, and return its manifest.
 
     Args:
         take: receives name, file and size of each member, reads exactly that size, and returns the member as read; by
@@ -136,7 +136,8 @@ def read(path: Path, take: Callable[[str, BinaryIO, int], Member] | None = None)
 
 
 def is_known(name: str) -> bool:
-    """Whether a name is allowed in a backup: relative, in one of its parts, and not leading outside."""
+    """Whether ``name`` is allowed in a backup: a relative path in one of the backup's parts, such as ``ledgers``, that
+    does not lead out of it."""
     folders = name.split("/")
     if _ODD.search(name) or any(folder in ("", ".", "..") for folder in folders):
         return False
@@ -229,7 +230,7 @@ def _agreed(content: bytes, found: Mapping[str, Member]) -> Manifest:
         if found[member.name] != member:
             raise _Fault(f"{member.name} is damaged")
     if len(listed) != len(found):
-        raise _Fault("it holds members missing in its manifest")
+        raise _Fault("it contains files that its manifest does not list")
     return manifest
 
 
@@ -238,7 +239,7 @@ def _verify(name: str, file: BinaryIO, size: int) -> Member:
 
 
 def copy_member(name: str, file: BinaryIO, size: int, target: BinaryIO | None) -> Member:
-    """Read a member from ``file``, copy it to ``target`` if given, and return it as read."""
+    """Read a member of a backup from ``file``, copy it to ``target`` if given, and return it as read."""
     digest, left = hashlib.sha256(), size
     while chunk := file.read(min(CHUNK_BYTES, left)):
         digest.update(chunk)

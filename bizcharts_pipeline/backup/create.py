@@ -3,9 +3,10 @@
 The database is copied before the ledgers, so that a restored database has no label that its ledger lacks.
 """
 
+import errno
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -15,33 +16,42 @@ import duckdb
 
 from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.drafts import Draft, new_draft
-from bizcharts_pipeline.backup.errors import BackupFailed, SourceDamaged
-from bizcharts_pipeline.backup.files import DATASETS, IMAGES, missing_images, part_files
+from bizcharts_pipeline.backup.errors import BackupFailed, NoSpace, SourceDamaged
+from bizcharts_pipeline.backup.files import (
+    DATASETS,
+    IMAGES,
+    missing_champion,
+    missing_dataset_images,
+    missing_images,
+    part_files,
+)
 from bizcharts_pipeline.backup.ledgers import copy_ledger
+from bizcharts_pipeline.backup.misplaced import misplaced
 from bizcharts_pipeline.backup.repair import Damage, find_damage
 from bizcharts_pipeline.core.files import owner_only, sync
 from bizcharts_pipeline.core.sqlite_seal import FOLDER, ledger_paths
 from bizcharts_pipeline.sentiment.artifact import MODELS
 from bizcharts_pipeline.warehouse.copies import copy_database
-from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.errors import BackupError
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
+from bizcharts_pipeline.warehouse.errors import BackupError, DatabaseFull
+from bizcharts_pipeline.warehouse.log import wal
 
 
 @dataclass(frozen=True)
 class Made:
-    """A created backup: file, size in bytes, number of files by part, and which images had no file."""
+    """A created backup: file, size in bytes, number of files by part, and what of it the home lacks."""
 
     file: Path
     bytes: int
     parts: Mapping[str, int]
-    missing_images: str | None = None
+    missing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = ", ".join(f"{part} ({count:,} files)" if count > 1 else part for part, count in self.parts.items())
         return f"Backed up to {self.file}, {self.bytes / 1e6:,.1f} MB: {parts}."
 
 
-def create(database: Database, home: Path, file: Path, now: datetime, *, images: bool = False) -> Made:
+def create(database: DatabaseFile, home: Path, file: Path, now: datetime, *, images: bool = False) -> Made:
     """Write a backup of ``home`` and ``database`` to the new file ``file``; both may be in use meanwhile.
 
     Args:
@@ -51,25 +61,31 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
     Raises:
         SourceDamaged: a part of it is damaged; names it, and the intact parts.
         BackupFailed: ``file`` exists or its folder does not, or something changed meanwhile; no file is left.
+        NoSpace: the disk of ``home``, which needs room for a copy of database and ledgers, or that of ``file`` is full.
         DatabaseError: the database cannot be used.
     """
     if os.path.lexists(file):
         raise BackupFailed(f"{file} already exists; name a new file.")
     if not file.absolute().parent.is_dir():
         raise BackupFailed(f"{file}: the folder {file.parent} does not exist; create it first.")
-    with new_draft(home) as draft:
+    if wrong := misplaced(database.path, home):
+        raise SourceDamaged(list(wrong.values()), [])
+    with _space_in(home), new_draft(home) as draft:
         sources = _Sources(draft, home, images)
         damages = find_damage(database, home, sources.add_database, images=images)
         if damages:
             raise SourceDamaged([damage.problem for damage in damages], sources.intact(damages))
-        missing = missing_images(database, home) if images else None
+        missing = [missing_champion(database, home)]
+        if images:
+            missing += [missing_images(database, home), missing_dataset_images(home)]
         sources.add_ledgers()
         sources.add_files()
         if not sources.files:
             raise BackupFailed(f"{home} holds nothing to back up; no backup was made.")
         facts = {"created_at": now.isoformat(), "bizcharts": version("bizcharts"), "duckdb": duckdb.__version__}
         written = draft.elsewhere(file.absolute().with_name(f".{file.name}.{draft.name}"))
-        with open(written, "xb", opener=owner_only) as out:
+        needed = sum(map(_size, sources.files.values()))
+        with _space_in(file.absolute().parent, needed), open(written, "xb", opener=owner_only) as out:
             writer = archive.Writer(out)
             for name, path in sources.files.items():
                 try:
@@ -83,9 +99,15 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
             os.fsync(out.fileno())
         if archive.read(written) != manifest:
             raise BackupFailed(f"{file} differs from what was written; check the disk. No backup was made.")
-        _put(written, file)
+        with _space_in(file.absolute().parent):
+            _put(written, file)
     counts = {part: sum(member.part == part for member in manifest.members) for part in archive.PARTS}
-    return Made(file, file.stat().st_size, {part: count for part, count in counts.items() if count}, missing)
+    return Made(
+        file,
+        file.stat().st_size,
+        {part: count for part, count in counts.items() if count},
+        tuple(filter(None, missing)),
+    )
 
 
 class _Sources:
@@ -96,16 +118,18 @@ class _Sources:
         self.files: dict[str, Path] = {}
         self.rows: dict[str, Mapping[str, int]] = {}
 
-    def add_database(self, database: Database) -> None:
+    def add_database(self, database: DatabaseFile) -> None:
         """Copy the database.
 
         Raises:
             DatabaseCorrupt, DatabaseChanged: it is damaged.
             BackupFailed: the copy does not agree with it.
+            NoSpace: the disk of the home is full.
         """
         copy = self._draft / archive.DATABASE
         try:
-            tables = copy_database(database, copy)
+            with _space_in(self._home, _size(database.path) + _size(wal(database.path))):
+                tables = copy_database(database, copy)
         except BackupError as error:
             raise BackupFailed(str(error)) from None
         self._add(archive.DATABASE, copy, {name: table.rows for name, table in tables.items()})
@@ -133,6 +157,27 @@ class _Sources:
 
     def _add(self, name: str, path: Path, rows: Mapping[str, int]) -> None:
         self.files[name], self.rows[name] = path, rows
+
+
+@contextmanager
+def _space_in(folder: Path, needed: int | None = None) -> Iterator[None]:
+    """Run the block, which writes to ``folder`` so many bytes.
+
+    Raises:
+        NoSpace: its disk is full.
+    """
+    try:
+        yield
+    except DatabaseFull:
+        raise NoSpace(folder, needed) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoSpace(folder, needed) from None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _put(written: Path, file: Path) -> None:

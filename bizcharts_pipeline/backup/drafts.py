@@ -3,22 +3,20 @@
 Leftovers of a killed process, there or at the target of its backup, are removed by the next one and by maintenance.
 """
 
-import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.core.file_lock import try_lock
-from bizcharts_pipeline.core.files import read_regular, regular_only, sync
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.core.file_lock import abandoned, new_locked_folder, remove_locked_folder
+from bizcharts_pipeline.core.files import read_regular, regular_only
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.swap import journal
 
 FOLDER = "drafts"  # below the home
-_LOCK, _ELSEWHERE = "lock", "elsewhere"
+_ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Draft:
         return self.folder.name
 
     def elsewhere(self, path: Path) -> Path:
-        """Record that ``path``, outside the folder, belongs to this draft, and return it."""
+        """Record that ``path``, outside the folder, belongs to this draft of a backup or restore, and return it."""
         with open(
             self.folder / _ELSEWHERE, "a", encoding="utf-8", errors="surrogateescape", opener=regular_only
         ) as file:
@@ -44,26 +42,21 @@ class Draft:
 
 @contextmanager
 def new_draft(home: Path, keep: Callable[[], bool] = lambda: False) -> Iterator[Draft]:
-    """Yield an empty draft, which is removed at the end unless ``keep`` returns true."""
+    """Yield an empty draft of a backup or restore, which is removed at the end unless ``keep`` returns true."""
     (home / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = home / FOLDER / secrets.token_hex(6)
-    making = folder.with_name(f".{folder.name}")
-    making.mkdir(mode=0o700)
-    lock = os.open(making / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        making.rename(folder)
-        sync(folder.parent)
-        yield Draft(folder)
-    finally:
-        if not keep():
-            _remove(folder if folder.exists() else making)
-        os.close(lock)
+    with new_locked_folder(folder):
+        try:
+            yield Draft(folder)
+        finally:
+            if not keep():
+                _remove(folder)
 
 
 @contextmanager
 def no_empty_home(home: Path) -> Iterator[None]:
-    """Remove ``home`` if the block creates it and fails before it puts anything into it but :data:`FOLDER`."""
+    """Remove ``home`` if the restore in the block creates it and fails before it puts anything into it but
+    :data:`FOLDER`."""
     is_new = not home.exists()
     try:
         yield
@@ -81,22 +74,16 @@ def remove_abandoned(home: Path, *, dry_run: bool = False) -> tuple[int, int]:
     """
     count = size = 0
     for folder in (home / FOLDER).glob("*"):
-        try:
-            lock = regular_only(folder / _LOCK, os.O_RDWR)
-        except OSError:
-            continue  # being created or deleted
-        try:
-            if try_lock(lock):  # its process has died
+        with abandoned(folder) as is_abandoned:
+            if is_abandoned:
                 count += 1
                 size += sum(map(_size, [folder, *_elsewhere(folder)]))
                 if not dry_run:
                     _remove(folder)
-        finally:
-            os.close(lock)
     return count, size
 
 
-def clean_up(database: Database, home: Path) -> None:
+def clean_up(database: DatabaseFile, home: Path) -> None:
     """Finish a restore that was killed between its renames, and remove leftovers of other killed restores and backups.
 
     Raises:
@@ -112,7 +99,7 @@ def _remove(folder: Path) -> None:
     for path in _elsewhere(folder):
         with suppress(OSError):
             path.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_locked_folder(folder)
 
 
 def _elsewhere(folder: Path) -> list[Path]:

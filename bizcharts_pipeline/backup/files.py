@@ -2,31 +2,33 @@
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.core.counted import counted, some_of
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, read_regular
 from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_MANIFEST
 from bizcharts_pipeline.sentiment.artifact import MODELS, CorruptModel, read_artifact
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.datasets import current_dataset
 from bizcharts_pipeline.warehouse.errors import DatabaseError
-from bizcharts_pipeline.warehouse.installation import is_missing
+from bizcharts_pipeline.warehouse.models import champion
 from bizcharts_pipeline.warehouse.pictures import stored_hashes
 
 DATASETS, IMAGES = "datasets", "images"  # below the home
-MAX_NAMED = 3
 SHA256_DIGITS = 64  # the name of an image
 VERSION_DIGITS = 12  # of a hash, at the end of a name
-_VERSION = re.compile(rf".+-[0-9a-f]{{{VERSION_DIGITS}}}")
+_VERSION = re.compile(rf"(?!{re.escape(TEMPORARY_PREFIX)}).+-[0-9a-f]{{{VERSION_DIGITS}}}")
 
 
 def part_files(home: Path, part: str, *, images: bool) -> Iterator[Path]:
-    """Return the files of a folder of the home, except unfinished ones; ``images`` includes those of data sets."""
+    """Return the files of a folder of the home to back up, except unfinished ones; ``images`` includes those of data
+    sets."""
     for path in sorted((home / part).rglob("*")):
         folders = path.relative_to(home).parts
         unfinished = any(folder.startswith(TEMPORARY_PREFIX) for folder in folders)
@@ -36,7 +38,7 @@ def part_files(home: Path, part: str, *, images: bool) -> Iterator[Path]:
 
 
 def model_problems(home: Path, registered: Mapping[str, str]) -> dict[Path, str]:
-    """Return the damaged models: folder and reason.
+    """Return the damaged models of a home to back up or repair: folder and reason.
 
     ``registered`` has the hash of each model version; that of other versions is checked against the end of their name.
     """
@@ -51,7 +53,8 @@ def model_problems(home: Path, registered: Mapping[str, str]) -> dict[Path, str]
 
 
 def dataset_problems(home: Path) -> dict[Path, str]:
-    """Return the damaged data sets: path and reason. Images may be missing, as backups without images lack them."""
+    """Return the damaged data sets of a home to back up or repair: path and reason. Images may be missing, as backups
+    without images lack them."""
     found = {}
     for path in sorted((home / DATASETS).glob("*")):
         if _VERSION.fullmatch(path.stem) and (problem := _dataset_problem(path)):
@@ -60,7 +63,7 @@ def dataset_problems(home: Path) -> dict[Path, str]:
 
 
 def damaged_images(home: Path) -> list[Path]:
-    """Return the images that do not match the SHA-256 in their name."""
+    """Return the images of a home to back up or repair that do not match the SHA-256 in their name."""
     found = []
     for path in _images(home):
         with suppress(FileNotFoundError):  # retention has deleted it meanwhile
@@ -69,10 +72,29 @@ def damaged_images(home: Path) -> list[Path]:
     return found
 
 
+def missing_champion(database: Database, home: Path) -> str | None:
+    """Return which of champion and current data set has no files in ``home``, for a backup or repair to report;
+    ``None`` if both have some, or if the database cannot be read."""
+    if not database.exists():
+        return None
+    with suppress(DatabaseError), database.read() as connection:
+        model, dataset = champion(connection), current_dataset(connection)
+        needed = {MODELS: model.path if model else None, DATASETS: dataset.path if dataset else None}
+        if missing := {part: path for part, path in needed.items() if path and not (home / path).exists()}:
+            restored = " and ".join(f"`bizcharts restore FILE --only {part}`" for part in missing)
+            others = {MODELS: "promote another model", DATASETS: "make the data set again"}
+            return (
+                f"{' and '.join(missing.values())} of the database {'have' if len(missing) > 1 else 'has'} no files in "
+                f"{home}. {restored} {'restore' if len(missing) > 1 else 'restores'} those of a backup that has some; "
+                f"or {', and '.join(others[part] for part in missing)}."
+            )
+    return None
+
+
 def missing_images(database: Database, home: Path) -> str | None:
-    """Return which images of ``database`` have no file in ``home``; ``None`` if all have one, or if the database cannot
-    be read."""
-    if is_missing(database.path):
+    """Return which images of ``database`` have no file in ``home``, for a backup or repair to report; ``None`` if all
+    have one, or if the database cannot be read."""
+    if not database.exists():
         return None
     with suppress(DatabaseError), database.read() as connection:  # which keeps writers from removing images meanwhile
         stored = stored_hashes(connection)
@@ -86,10 +108,30 @@ def missing_images(database: Database, home: Path) -> str | None:
     return None
 
 
-def some_of(names: Sequence[str]) -> str:
-    """Return the first few of ``names``, and the number of the others."""
-    rest = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + rest
+def missing_dataset_images(home: Path, damaged: Collection[Path] = ()) -> str | None:
+    """Return which data sets lack images, for a backup or repair to report; ``None`` if none does. Those in
+    ``damaged`` are left out."""
+    lacking = []
+    for path in sorted((home / DATASETS).glob("*")):
+        if path.is_dir() and _VERSION.fullmatch(path.name) and path not in damaged:
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # that is named as damage
+                named = [name for name in _hashes(path) if _is_image(name)]
+                if missing := sum(not (path / name).exists() for name in named):
+                    lacking.append(f"{missing:,} of the {counted(len(named), 'image')} of {path}")
+    if not lacking:
+        return None
+    return (
+        f"{'; '.join(lacking)} have no file. `bizcharts restore FILE --only datasets` restores those of a backup made "
+        "with --images; or make the data set again."
+    )
+
+
+def _hashes(dataset: Path) -> dict[str, str]:
+    return dict(json.loads(read_regular(dataset / sharegpt.MANIFEST))["files"])
+
+
+def _is_image(name: str) -> bool:
+    return name.startswith(f"{sharegpt.IMAGES}/")
 
 
 def _images(home: Path) -> Iterator[Path]:
@@ -108,19 +150,23 @@ def _dataset_problem(path: Path) -> str | None:
     try:
         if path.is_file():
             return None if path.stem.endswith(_sha256(path)[:VERSION_DIGITS]) else "it is damaged."
-        manifest = read_regular(path / sharegpt.MANIFEST)
-        hashes = json.loads(manifest)["files"]
+        manifest, hashes = read_regular(path / sharegpt.MANIFEST), _hashes(path)
         content = {name: sha256 for name, sha256 in hashes.items() if name != sharegpt.DATASHEET}
         version = sharegpt.digest(json.dumps(content, sort_keys=True).encode())
         if sharegpt.manifest(version, hashes) != manifest or not path.name.endswith(version[:VERSION_DIGITS]):
             return f"{sharegpt.MANIFEST} is damaged."
         for name, sha256 in hashes.items():
-            left_out = name.startswith(f"{sharegpt.IMAGES}/") and not (path / name).exists()
-            if not left_out and _sha256(path / name) != sha256:
+            if not (_is_image(name) and _is_absent(path / name)) and _sha256(path / name) != sha256:
                 return f"{name} is damaged."
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"it cannot be read ({reason_of(error)})."
     return None
+
+
+def _is_absent(path: Path) -> bool:
+    """Whether nothing is at ``path``, as after a restore without images: no link without a target, no file instead of
+    its folder."""
+    return not os.path.lexists(path) and (path.parent.is_dir() or not os.path.lexists(path.parent))
 
 
 def _sha256(path: Path) -> str:

@@ -1,6 +1,8 @@
 """Integrity checks of the SQLite ledgers of a home, and consistent copies while they are in use."""
 
+import errno
 import hashlib
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bizcharts_pipeline.backup.errors import BackupFailed
-from bizcharts_pipeline.core.sqlite import BUSY_SECONDS
+from bizcharts_pipeline.core.sqlite import BUSY_SECONDS, OTHER_LEDGER, is_full, is_other_ledger, table_names
 from bizcharts_pipeline.core.sqlite_log import find_fault
 from bizcharts_pipeline.core.sqlite_seal import (
     broken,
@@ -33,8 +35,18 @@ class Readable:
     all: bool
 
 
+DISK = "Its disk may be full, read-only or failing, and the ledger intact: look again when the disk is well."
+_DISK_ERRORS = (
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOMEM,
+)
+
+
 def find_problem(path: Path) -> str | None:
-    """Return the fault of the ledger ``path``; ``None`` if it is intact.
+    """Return the fault of the ledger ``path`` before it is backed up or repaired; ``None`` if it is intact.
 
     Its seal and its log can be checked only while no process has it open; its structure and text always. A log that
     ends in an incomplete commit is no fault: a kill leaves it so.
@@ -51,19 +63,30 @@ def find_problem(path: Path) -> str | None:
                 if is_broken(path):
                     return broken(path)
             with closing(_read_only(path)) as connection:
+                if is_other_ledger(connection, path):
+                    return f"{path} cannot be used: {OTHER_LEDGER}."
                 return _structural_problem(path, connection) or _text_problem(path, connection)
     except UnicodeError:
         return f"{path} cannot be read (its schema has text that is not UTF-8)."
     except (sqlite3.Error, OSError) as error:
-        return f"{path} cannot be read ({getattr(error, 'strerror', None) or error})."
+        return unreadable(path, error)
+
+
+def unreadable(path: Path, error: sqlite3.Error | OSError) -> str:
+    """Return the problem of a ledger that cannot be read to be backed up; it is not damaged where the disk is the
+    reason."""
+    reason = getattr(error, "strerror", None) or str(error)
+    of_disk = isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS
+    return f"{path} cannot be read ({reason}).{f' {DISK}' if of_disk else ''}"
 
 
 def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
-    """Write a consistent copy of the ledger ``path`` to the new file ``draft``, without a log; return the rows by
-    table.
+    """Write a consistent copy of the ledger ``path`` for a backup to the new file ``draft``, without a log; return the
+    rows by table.
 
     Raises:
-        BackupFailed: the copy does not agree with it, or the disk is full.
+        BackupFailed: the copy does not agree with it.
+        OSError: the disk is full.
     """
     try:
         with closing(_read_only(path)) as source, closing(sqlite3.connect(draft)) as copy:
@@ -74,6 +97,8 @@ def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
             copy.execute("PRAGMA journal_mode = DELETE")
             problem, after = _structural_problem(path, copy), _contents(copy)
     except UNREADABLE as error:
+        if isinstance(error, sqlite3.Error) and is_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(draft)) from None
         raise BackupFailed(f"{path} cannot be copied: {error}; no backup was made.") from None
     if problem or after != before:
         raise BackupFailed(f"The copy of {path} does not agree with it; check the disk. No backup was made.")
@@ -81,12 +106,12 @@ def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
 
 
 def readable_rows(path: Path) -> dict[str, Readable]:
-    """Return what is readable of each table; empty if nothing is."""
+    """Return what is readable of each table of a damaged ledger; empty if nothing is."""
     found: dict[str, Readable] = {}
     try:
         with closing(_read_only(path)) as connection:
             connection.execute("PRAGMA writable_schema = ON")  # a damaged entry of the schema then hides only itself
-            for table in _tables(connection):
+            for table in table_names(connection):
                 found[table] = _readable(connection, table)
     except UNREADABLE:
         return found
@@ -136,7 +161,7 @@ def _structural_problem(path: Path, connection: sqlite3.Connection) -> str | Non
 
 def _text_problem(path: Path, connection: sqlite3.Connection) -> str | None:
     connection.text_factory = str
-    for table in ("sqlite_schema", *_tables(connection)):
+    for table in ("sqlite_schema", *table_names(connection)):
         try:
             for _ in connection.execute(f'SELECT * FROM "{table}"'):
                 pass
@@ -145,15 +170,10 @@ def _text_problem(path: Path, connection: sqlite3.Connection) -> str | None:
     return None
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
-    return [name for (name,) in connection.execute(query)]
-
-
 def _contents(connection: sqlite3.Connection) -> dict[str, tuple[int, str]]:
     """Return the rows of each table, and a digest of all their values."""
     found = {}
-    for table in _tables(connection):
+    for table in table_names(connection):
         digest, rows = hashlib.sha256(), 0
         for row in connection.execute(f'SELECT * FROM "{table}"'):
             digest.update(repr(row).encode())

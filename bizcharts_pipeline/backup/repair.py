@@ -13,13 +13,16 @@ from pathlib import Path
 
 from bizcharts_pipeline.backup.drafts import clean_up
 from bizcharts_pipeline.backup.errors import RepairRefused
-from bizcharts_pipeline.backup.files import IMAGES, damaged_images, dataset_problems, model_problems, some_of
-from bizcharts_pipeline.backup.ledgers import find_problem, readable_rows
-from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.backup.files import IMAGES, damaged_images, dataset_problems, model_problems
+from bizcharts_pipeline.backup.ledgers import DISK, find_problem, readable_rows, unreadable
+from bizcharts_pipeline.backup.misplaced import forbidden, misplaced, permission_denied
+from bizcharts_pipeline.core.counted import counted, some_of
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import is_special, link, read_regular, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
+from bizcharts_pipeline.core.sqlite_seal import FOLDER as LEDGERS
 from bizcharts_pipeline.core.sqlite_seal import (
+    KNOWN,
     exclusive_lock,
     foreign,
     foreign_log,
@@ -32,12 +35,12 @@ from bizcharts_pipeline.core.sqlite_seal import (
     warn_of_cut,
     write_seal,
 )
-from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger, LedgerError
 from bizcharts_pipeline.labels.recovery import ledger_problem
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, replay_log
-from bizcharts_pipeline.warehouse.database import NOT_A_FILE, Database
+from bizcharts_pipeline.warehouse.database_file import NOT_A_FILE, DatabaseFile
 from bizcharts_pipeline.warehouse.errors import (
     DatabaseChanged,
     DatabaseCorrupt,
@@ -52,7 +55,7 @@ from bizcharts_pipeline.warehouse.models import models
 _POINTER = re.compile(r" `bizcharts repair` shows what [a-z ]+[.,]")
 _LAST_POINTER = re.compile(f";{_POINTER.pattern}$")
 RESTORE = "`bizcharts restore FILE --only {part}` restores a backup."
-REBUILD = "`bizcharts labels restore` then rebuilds it from the labels of the database."
+REBUILD = "`bizcharts labels restore` rebuilds it from the labels of the database."
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class _Found:
 
 
 def find_damage(
-    database: Database, home: Path, check: Callable[[Database], object] = check_database, *, images: bool = True
+    database: DatabaseFile, home: Path, check: Callable[[DatabaseFile], object] = check_database, *, images: bool = True
 ) -> list[Damage]:
     """Check everything in ``home`` that a backup holds, and return the damage.
 
@@ -103,8 +106,9 @@ def find_damage(
     return [replace(damage, problem=_without_pointer(damage.problem)) for damage in damages]
 
 
-def set_aside(database: Database, home: Path, now: datetime) -> list[Repaired]:
-    """Move damaged parts to quarantine if the rest works without them; ``now``, naive UTC, is part of the new names.
+def set_aside(database: DatabaseFile, home: Path, now: datetime) -> list[Repaired]:
+    """Repair a home: move damaged parts to quarantine if the rest works without them; ``now``, naive UTC, is part of
+    the new names.
 
     Raises:
         RepairRefused: a damaged ledger is in use.
@@ -119,8 +123,8 @@ def set_aside(database: Database, home: Path, now: datetime) -> list[Repaired]:
     return done
 
 
-def accept(database: Database, home: Path) -> list[Repaired]:
-    """Accept readable parts that another program has changed as they are.
+def accept(database: DatabaseFile, home: Path) -> list[Repaired]:
+    """Repair a home: accept readable parts that another program has changed as they are.
 
     Raises:
         RepairRefused: a ledger is in use.
@@ -139,21 +143,30 @@ def _is_new(found: _Found, done: list[Repaired]) -> bool:
 
 
 def _find(
-    database: Database, home: Path, check: Callable[[Database], object] = check_database, *, images: bool = True
+    database: DatabaseFile, home: Path, check: Callable[[DatabaseFile], object] = check_database, *, images: bool = True
 ) -> list[_Found]:
-    clean_up(database, home)
-    found = _find_in_database(database, home, check)
+    wrong = misplaced(database.path, home)
+    found = [_Found(Damage(path, problem, "It is moved away."), _move(path, home)) for path, problem in wrong.items()]
+    if denied := forbidden(database.path, home):
+        found.append(_Found(Damage(denied[0] if len(denied) == 1 else home, permission_denied(denied))))
+    unusable = [*wrong, *denied]
+    if not any(_goes_with(path, database.path) for path in unusable):
+        clean_up(database, home)
+        found += _find_in_database(database, home, check)
     for path in ledger_paths(home):
+        if any(_goes_with(each, path) or each in (home / LEDGERS, home / KNOWN) for each in unusable):
+            continue
         try:
             found += _find_in_ledger(path, home)
-        except OSError as error:  # a folder or a pipe in the place of one of its files
-            problem = f"{path} cannot be read ({reason_of(error)})."
-            found.append(_Found(Damage(path, _with_hint(problem, "ledgers"))))
+        except OSError as error:
+            found.append(_Found(Damage(path, unreadable(path, error))))
     if not found:
         found = _find_old_ledger(database, home)
     for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home)).items():
+        if any(each.is_relative_to(path) for each in unusable):
+            continue
         damage = Damage(path, problem, "It is moved away; train the model, or make the data set, again.")
-        found.append(_Found(damage, _move_folder(path)))
+        found.append(_Found(damage, _move(path, home)))
     if images and (damaged := damaged_images(home)):
         what = "They are moved away; `bizcharts restore FILE --only images` restores those of a backup."
         names = some_of([path.name for path in damaged])
@@ -162,7 +175,11 @@ def _find(
     return found
 
 
-def _registered(database: Database) -> dict[str, str]:
+def _goes_with(file: Path, path: Path) -> bool:
+    return file.parent == path.parent and file.name.startswith(path.name)
+
+
+def _registered(database: DatabaseFile) -> dict[str, str]:
     if is_missing(database.path):
         return {}
     with suppress(DatabaseError), database.read() as connection:
@@ -170,7 +187,7 @@ def _registered(database: Database) -> dict[str, str]:
     return {}
 
 
-def _find_in_database(database: Database, home: Path, check: Callable[[Database], object]) -> list[_Found]:
+def _find_in_database(database: DatabaseFile, home: Path, check: Callable[[DatabaseFile], object]) -> list[_Found]:
     path = database.path
     if is_special(path):
         return [_Found(Damage(path, f"{path} {NOT_A_FILE} {RESTORE.format(part='database')}"))]
@@ -190,12 +207,12 @@ def _find_in_database(database: Database, home: Path, check: Callable[[Database]
         return [_Found(Damage(path, str(error), what), lambda ending: _rewrite(database, ending))]
     except DatabaseUnavailable as error:
         return [_Found(Damage(path, str(error)))]
-    except OSError as error:  # a folder or a pipe in the place of a file beside it
+    except OSError as error:
         return [_Found(Damage(path, f"{path} cannot be read ({reason_of(error)})."))]
     return []
 
 
-def _damaged_log(database: Database, problem: str) -> _Found:
+def _damaged_log(database: DatabaseFile, problem: str) -> _Found:
     path, log = wal(database.path), read_log(database.path)
     has = (
         f"{counted(len(log.commits), 'transaction')} in {log.bytes:,} bytes"
@@ -209,7 +226,7 @@ def _damaged_log(database: Database, problem: str) -> _Found:
     return _Found(Damage(path, problem, what), lambda ending: _quarantine_log(database, ending))
 
 
-def _quarantine_log(database: Database, ending: str) -> Repaired:
+def _quarantine_log(database: DatabaseFile, ending: str) -> Repaired:
     path = wal(database.path)
     kept = path.with_name(f"{path.name}.{ending}")
     with database.exclusive():
@@ -222,19 +239,19 @@ def _quarantine_log(database: Database, ending: str) -> Repaired:
     return Repaired(path, f"{counted(count, 'transaction')} kept, {lost:,} complete ones and the rest lost", kept)
 
 
-def _rewrite(database: Database, ending: str) -> Repaired:
+def _rewrite(database: DatabaseFile, ending: str) -> Repaired:
     kept = database.path.with_name(f"{database.path.name}.{ending}")
     with database.replacing():
         rewrite(database.path, kept)
     return Repaired(database.path, "rewritten from its tables, nothing lost", kept)
 
 
-def _reseal(database: Database) -> None:
+def _reseal(database: DatabaseFile) -> None:
     with database.exclusive():
         closed.accept(database.path)
 
 
-def _unseal(database: Database) -> None:
+def _unseal(database: DatabaseFile) -> None:
     with database.exclusive():
         closed.unseal(database.path)
 
@@ -242,7 +259,8 @@ def _unseal(database: Database) -> None:
 def _find_in_ledger(path: Path, home: Path) -> list[_Found]:
     with exclusive_lock(path) as exclusive:
         if exclusive and is_lost(path):
-            damage = Damage(path, lost(path), accept="A new, empty one is created.")
+            rebuild = f" {REBUILD}" if path == home / LEDGER else ""
+            damage = Damage(path, lost(path) + rebuild, accept="A new, empty one is created.")
             return [_Found(damage, accept=lambda: _allow_new_ledger(path))]
         if exclusive and (log := foreign_log(path)):
             damage = Damage(log, foreign(log, path), "It is moved away.")
@@ -259,18 +277,24 @@ def _find_in_ledger(path: Path, home: Path) -> list[_Found]:
     if not (problem := find_problem(path)):
         return []
     if is_changed and (rows := readable_rows(path)) and all(table.all for table in rows.values()):
+        problem = f"{_without_pointer(problem)} If you did not change it: {RESTORE.format(part='ledgers')}"
         damage = Damage(path, problem, accept=f"It is accepted as it is. {_rows(path)}")
         return [_Found(damage, accept=lambda: _accept_ledger(path))]
+    if DISK in problem:
+        return [_Found(Damage(path, problem))]
     problem = _with_hint(f"{problem} {_rows(path)}", "ledgers")
     if path == home / LEDGER:
-        problem += f" Or move {path.name} away, with the files {path.name}-*: {REBUILD}"
+        problem += f" Or move {path.name} away, with the files {path.name}-*; {REBUILD}"
     return [_Found(Damage(path, problem))]
 
 
-def _find_old_ledger(database: Database, home: Path) -> list[_Found]:
+def _find_old_ledger(database: DatabaseFile, home: Path) -> list[_Found]:
     """Find a label ledger, intact in itself, that lacks labels of the database."""
     ledger = LabelLedger(home / LEDGER)
-    problem = None if is_missing(database.path) else ledger_problem(database, ledger)
+    try:
+        problem = None if is_missing(database.path) else ledger_problem(database, ledger)
+    except LedgerError as error:
+        problem = _with_hint(str(error), "ledgers")
     return [_Found(Damage(ledger.path, problem))] if problem else []
 
 
@@ -280,8 +304,8 @@ def _without_pointer(problem: str) -> str:
 
 
 def _with_hint(problem: str, part: str) -> str:
-    """Return ``problem`` with the advice to restore ``part``, unless it has that already."""
-    return problem if "bizcharts restore" in problem else f"{problem} {RESTORE.format(part=part)}"
+    """Return ``problem`` with the advice to restore ``part``, unless it has that already, or the disk is the reason."""
+    return problem if "bizcharts restore" in problem or DISK in problem else f"{problem} {RESTORE.format(part=part)}"
 
 
 def _rows(path: Path) -> str:
@@ -328,9 +352,9 @@ def _move_images(home: Path, damaged: list[Path], ending: str) -> Repaired:
     return Repaired(home / IMAGES, f"{counted(len(damaged), 'image')} moved away", kept)
 
 
-def _move_folder(path: Path) -> Callable[[str], Repaired]:
+def _move(path: Path, home: Path) -> Callable[[str], Repaired]:
     def move(ending: str) -> Repaired:
-        kept = path.parent.parent / "set-aside" / f"{path.name}.{ending}"
+        kept = (home if path.is_relative_to(home) else path.parent) / "set-aside" / f"{path.name}.{ending}"
         kept.parent.mkdir(mode=0o700, exist_ok=True)
         os.rename(path, kept)
         return Repaired(path, "moved away", kept)

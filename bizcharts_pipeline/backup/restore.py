@@ -13,12 +13,13 @@ from bizcharts_pipeline.backup.archive import DATABASE, Member
 from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft, no_empty_home
 from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
 from bizcharts_pipeline.backup.ledgers import find_problem
+from bizcharts_pipeline.backup.misplaced import misplaced
+from bizcharts_pipeline.core.duckdb_file import is_duckdb
 from bizcharts_pipeline.core.files import owner_only, sync
 from bizcharts_pipeline.core.sqlite_seal import FOLDER, KNOWN, exclusive_lock, ledger_paths, mark_known, write_seal
 from bizcharts_pipeline.warehouse import closed
-from bizcharts_pipeline.warehouse.blocks import is_duckdb
 from bizcharts_pipeline.warehouse.copies import copy_file, verify
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.log import wal
 from bizcharts_pipeline.warehouse.swap import Move, journal, swap
 
@@ -40,7 +41,7 @@ class Restored:
         return f"Restored {', '.join(self.parts)} from {self.file}.{kept}"
 
 
-def restore(database: Database, home: Path, file: Path, now: datetime, only: Collection[str] = ()) -> Restored:
+def restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only: Collection[str] = ()) -> Restored:
     """Replace ``home`` and ``database`` by the content of the backup ``file``.
 
     Everything is read, verified and written next to its target first. After a kill, the old or the new state is in
@@ -65,8 +66,12 @@ def restore(database: Database, home: Path, file: Path, now: datetime, only: Col
         return _restore(database, home, file, now, only)
 
 
-def _restore(database: Database, home: Path, file: Path, now: datetime, only: Collection[str]) -> Restored:
+def _restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only: Collection[str]) -> Restored:
     database.path.parent.mkdir(parents=True, exist_ok=True)
+    if wrong := misplaced(database.path, home):
+        raise RestoreRefused(
+            f"{' '.join(wrong.values())} `bizcharts repair --set-aside` moves it away; then restore again."
+        )
     clean_up(database, home)
     # Once the renames have begun, the next command needs the draft to finish them.
     with new_draft(home, journal(database.path).exists) as draft:

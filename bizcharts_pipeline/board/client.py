@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from bizcharts_pipeline.board.spool import Poll
 from bizcharts_pipeline.core.clock import from_epoch
 from bizcharts_pipeline.core.rows import SourceThread
+from bizcharts_pipeline.http.dates import http_date
 from bizcharts_pipeline.http.errors import CatalogFormatError, SourceNotFound
 from bizcharts_pipeline.http.fields import (
     HTML_MAX_CHARACTERS,
@@ -29,7 +30,7 @@ from bizcharts_pipeline.http.fields import (
     json_kind,
     one_line,
 )
-from bizcharts_pipeline.http.session import PoliteSession, Response, http_date
+from bizcharts_pipeline.http.session import PoliteSession, Response
 
 # The board holds about 150 threads on ten or eleven pages, in a third of a megabyte. A much larger response is not a
 # catalogue, and once parsed it would need 25 times its size in memory.
@@ -84,7 +85,8 @@ class FourchanClient:
         self.catalog_url = f"{api_url}/{board}/catalog.json"
 
     def poll_catalog(self, now: datetime) -> Poll:
-        """Request the catalogue if it is newer than the one remembered.
+        """Request the board's catalogue; one that has not changed since the one remembered is answered without a body
+        (304).
 
         ``now`` becomes the poll's ``fetched_at``, plus the waiting time if that exceeded a second.
 
@@ -107,18 +109,18 @@ class FourchanClient:
         )
 
     def remember(self, poll: Poll) -> None:
-        """Let the next poll request only content newer than ``poll``, which must be safe on disk."""
+        """Let the next poll of the board request only content newer than ``poll``, which must be safe on disk."""
         headers = {"last-modified": poll.validator} if poll.validator else {}
         answer = Response(poll.url, poll.status, b"", poll.fetched_at, poll.last_modified, headers)
         self._session.remember(answer)
 
     def forget(self) -> None:
-        """Let the next poll fetch the complete catalogue, because the last one was unusable."""
+        """Let the next poll fetch the board's complete catalogue, because the last one was unusable."""
         self._session.forget(self.catalog_url)
 
 
 def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
-    """Parse a ``catalog.json``; deterministic.
+    """Parse the board's ``catalog.json``; deterministic.
 
     A thread without a valid number and time is rejected; any other invalid field is left out, or the picture as a
     whole. All are named in ``problems``. Of two threads with the same number the first is kept. Texts are cut to the

@@ -7,9 +7,10 @@ from pathlib import Path
 from bizcharts_pipeline.board.client import FourchanClient, parse_catalog
 from bizcharts_pipeline.board.spool import Poll, Spool
 from bizcharts_pipeline.core.attempts import Attempt, SetAside
-from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, MAX_SKEW, ClockDisagrees, check_against
+from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, MAX_SKEW, SLACK, ClockDisagrees, check_against
 from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.http.errors import CatalogFormatError, CorruptPollError, SourceError
+from bizcharts_pipeline.http.fields import bounded
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseError, StatementRefused, UnknownCatalog
@@ -37,7 +38,7 @@ class Drained:
 
 
 def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: datetime) -> PollReport:
-    """Fetch the catalogue once and store it in the warehouse.
+    """Fetch the board's catalogue once and store it in the warehouse.
 
     The body is on disk before the source's validator is remembered and before the database is opened, so a kill or a
     busy database delays a snapshot and never loses one.
@@ -98,7 +99,7 @@ def _check_undated(database: Database, poll: Poll) -> None:
 
 
 def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, before: Path | None = None) -> Drained:
-    """Store the polls that earlier runs fetched and could not store, oldest first.
+    """Store the polls of the board that earlier runs fetched and could not store, oldest first.
 
     A poll that repeatedly crashed the process reading it is moved to the spool's ``rejected`` folder, so that it does
     not prevent all later runs from storing their own poll.
@@ -116,8 +117,11 @@ def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, bef
         except UnknownCatalog:
             spool.remove(path)  # it has no content to store
             continue
-        except (CatalogFormatError, CorruptPollError, FileNotFoundError):
-            continue  # quarantined by now, or stored by another process
+        except (CatalogFormatError, CorruptPollError) as error:  # quarantined by now
+            set_aside.append(str(error))
+            continue
+        except FileNotFoundError:
+            continue  # stored by another process
         recovered += 1
     return Drained(recovered, tuple(set_aside))
 
@@ -189,8 +193,20 @@ def _store(
 
 
 def _read(client: FourchanClient, poll: Poll) -> tuple[list[PreparedThread] | None, tuple[str, ...], int]:
-    """Return the threads (``None`` for "not modified"), their problems, and the number of rejected entries."""
+    """Return the threads (``None`` for "not modified"), their problems, and the number of rejected entries.
+
+    Threads dated after the poll are rejected: a post's time stays, and the index of that hour would wait for it.
+    """
     if poll.status == 304:
         return None, (), 0
     catalog = parse_catalog(poll.body, board=client.board, image_url=client.image_url)
-    return [read_thread(thread) for thread in catalog.threads], catalog.problems, catalog.rejected
+    served = max(filter(None, (poll.fetched_at, poll.served_at, poll.last_modified)))
+    latest = min(served, poll.fetched_at + MAX_SKEW) + SLACK
+    threads = [thread for thread in catalog.threads if thread.posted_at <= latest]
+    future = [
+        f"thread {thread.thread_id}: dated {thread.posted_at:%Y-%m-%d %H:%M}, after the poll"
+        for thread in catalog.threads
+        if thread.posted_at > latest
+    ]
+    problems = (*catalog.problems, *bounded(future))
+    return [read_thread(thread) for thread in threads], problems, catalog.rejected + len(future)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.attempts import FOLDER as ATTEMPTS
 from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.core.clock import from_epoch
 from bizcharts_pipeline.core.errors import reason_of
-from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, sync, write_atomically
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, is_special, open_regular, sync, write_atomically
 from bizcharts_pipeline.http.errors import CorruptPollError
 from bizcharts_pipeline.http.exchange import BodyRefused, gunzipped
 from bizcharts_pipeline.http.quarantine import keep_newest, write_reason
@@ -47,7 +48,7 @@ class Spool:
         self.attempts = attempts or Attempts(folder / ATTEMPTS)
 
     def put(self, poll: Poll) -> Path:
-        """Write ``poll`` durably; return its file."""
+        """Write ``poll`` of the board durably to the spool; return its file."""
         unique = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         path = self.folder / f"{poll.fetched_at:%Y%m%dT%H%M%S.%f}-{unique}{SUFFIX}"
         head = {
@@ -63,16 +64,18 @@ class Spool:
         return path
 
     def pending(self) -> list[Path]:
-        """Return the files in the queue, oldest poll first."""
+        """Return the files of the board's polls in the spool, oldest poll first."""
         return sorted(self.folder.glob(f"[!.]*{SUFFIX}"))
 
     def read(self, path: Path) -> Poll:
-        """Return the poll in ``path``.
+        """Return the poll of the board in the spool's file ``path``.
 
         Raises:
             CorruptPollError: it cannot be read; it was moved from the queue to the ``rejected`` folder.
         """
         try:
+            if is_special(path) or (path.is_symlink() and not path.exists()):
+                raise ValueError("not a regular file")
             with open_regular(path) as file:
                 pieces = iter(lambda: file.read(64 * 1024), b"")
                 line, _, body = b"".join(gunzipped(pieces, MAX_POLL_BYTES, None)).partition(b"\n")
@@ -93,12 +96,13 @@ class Spool:
             ) from error
 
     def remove(self, path: Path) -> None:
-        """Remove a stored poll from the queue."""
+        """Remove a stored poll of the board from the spool."""
         path.unlink(missing_ok=True)
         sync(self.folder)
 
     def quarantine(self, path: Path, reason: str) -> Path:
-        """Move ``path`` to quarantine, with a note of the ``reason``; the oldest files beyond the limit are deleted.
+        """Move the poll ``path`` from the spool to quarantine, with a note of the ``reason``; the oldest files beyond
+        the limit are deleted.
 
         Returns the new path, also if another process has moved or removed the file meanwhile.
         """
@@ -115,6 +119,11 @@ class Spool:
         sync(self.folder)
         keep_newest(folder)
         return rejected
+
+    def rejected_since(self, moment: float) -> int:
+        """Return how many polls of the board in quarantine were fetched after ``moment`` (Unix seconds)."""
+        begin = f"{from_epoch(moment):%Y%m%dT%H%M%S}"  # a poll's name begins with its time
+        return sum(path.name > begin for path in (self.folder / REJECTED_FOLDER).glob(f"*{SUFFIX}"))
 
     def _sweep(self) -> None:
         """Remove incomplete files left by killed writers."""

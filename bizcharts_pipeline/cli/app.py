@@ -1,4 +1,4 @@
-"""``bizcharts app``: the pages for whoever reads the index."""
+"""``bizcharts app``: the pages that show the index, coins, models and data."""
 
 import click
 
@@ -13,8 +13,8 @@ PORT = 8501
 def open_app(port: int, host: str) -> None:
     """Show index, coins, models and data in the browser.
 
-    The pages only read. They answer this machine alone, unless --host names another address; docs/security.md says how
-    to put a login in front.
+    The app only reads. It listens on this machine only, unless --host names another address; docs/security.md explains
+    how to put a login in front.
     """
     from bizcharts_pipeline.app.serve import serve_app
 

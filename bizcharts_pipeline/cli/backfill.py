@@ -82,7 +82,7 @@ class BackfillUnderWay:
 
 
 def check_days(archive_start: date, now: datetime, first: date, last: date | None) -> None:
-    """Refuse days that the archive cannot have; ``now`` is naive UTC.
+    """Refuse days given on the command line that the archive cannot have; ``now`` is naive UTC.
 
     Raises:
         BackfillRefused: a day is before ``archive_start``, or has not ended.
@@ -104,7 +104,7 @@ def days_to_fetch(
     first: date | None = None,
     last: date | None = None,
 ) -> list[date]:
-    """Return the days to fetch that are not complete yet, oldest first; ``now`` is naive UTC.
+    """Return the days that the command asks to fetch and that are not complete yet, oldest first; ``now`` is naive UTC.
 
     ``between`` means ``first`` to ``last`` (by default yesterday), ``onwards`` from the last complete day to yesterday,
     ``before`` from ``archive_start`` to before the earliest complete day.
@@ -130,7 +130,7 @@ def days_to_fetch(
 
 
 def launch_backfill(days: Sequence[date], home: Path) -> LaunchedBackfill | BackfillUnderWay:
-    """Launch a backfill of those of the archive's ``days`` (at least one) that no active backfill has.
+    """Launch for the command a backfill of those of the archive's ``days`` (at least one) that no active backfill has.
 
     Raises:
         BackfillRefused: Dagster refused it; the message is the reason.

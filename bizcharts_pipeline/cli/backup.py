@@ -1,7 +1,8 @@
 """Commands ``bizcharts backup``, ``restore``, ``repair`` and ``snapshot``."""
 
 import sys
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -26,20 +27,18 @@ def backup(file: Path, images: bool, json_output: bool) -> None:
     from bizcharts_pipeline.backup.create import create
     from bizcharts_pipeline.core.sqlite_seal import ledger_paths
     from bizcharts_pipeline.warehouse.database import Database
-    from bizcharts_pipeline.warehouse.installation import Installation
 
     settings = load_settings()
-    home, installation = settings.home_path, Installation.of(settings)
-    installation.check()
-    if ledger_paths(home):  # labels can be made before the database exists
-        database = Database(settings.database_path, settings.database_wait_seconds, installation)
-    else:
-        database = Database.existing(settings)
+    home, database = settings.home_path, Database.configured(settings).file()
+    if not ledger_paths(home):  # labels can be made before the database exists
+        database.require()
+    elif database.installation:
+        database.installation.check()
     made = create(database, home, file, utc_now(), images=images)
     show(made, json_output)
-    if made.missing_images:
-        # A file is made of what is left, but the status keeps the nightly timer from deleting older ones.
-        click.echo(f"bizcharts: {made.missing_images}", err=True)
+    for missing in made.missing:
+        click.echo(f"bizcharts: {missing}", err=True)
+    if made.missing:  # a file is made of what is left, but the status keeps the nightly timer from deleting older ones
         sys.exit(1)
 
 
@@ -50,15 +49,18 @@ def backup(file: Path, images: bool, json_output: bool) -> None:
 def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
     """Restore the backup FILE, replacing the present data.
 
-    Stop the service first. All of FILE is checked before anything is replaced. Replaced files are kept. Without --only,
-    ledgers with newer labels are replaced too.
+    The service must not be running. All of FILE is checked before anything is replaced. Replaced files are kept.
+    Without --only, ledgers with newer labels are replaced too.
     """
     from bizcharts_pipeline.backup.restore import restore as restore_backup
+    from bizcharts_pipeline.service.serve import instance_lock
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
-    database = Database(settings.database_path, settings.database_wait_seconds)  # may be lost
-    show(restore_backup(database, settings.home_path, file, utc_now(), only), json_output)
+    home = settings.home_path
+    database = replace(Database.configured(settings).file(), installation=None)  # may be lost
+    with instance_lock(home) if home.is_dir() else nullcontext():
+        show(restore_backup(database, home, file, utc_now(), only), json_output)
 
 
 @click.command()
@@ -71,19 +73,24 @@ def repair(aside: bool, taken: bool, json_output: bool) -> None:
     Nothing is changed without an option, and nothing is ever deleted. Exit status 1 if damage is left.
     """
     from bizcharts_pipeline.backup import repair as repairs
-    from bizcharts_pipeline.backup.files import missing_images
+    from bizcharts_pipeline.backup.files import missing_champion, missing_dataset_images, missing_images
     from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.installation import Installation
 
     settings = load_settings()
     home = settings.home_path
-    if not home.is_dir():
+    if not Installation.of(settings).has_existed():
         Database.existing(settings)  # reports what is missing
-    database = Database(settings.database_path, settings.database_wait_seconds)  # may be lost
+    database = replace(Database.configured(settings).file(), installation=None)  # may be lost
     done = repairs.set_aside(database, home, utc_now()) if aside else []
     done += repairs.accept(database, home) if taken else []
     left = repairs.find_damage(database, home)
-    if missing := missing_images(database, home):  # no damage: a backup made without images lacks all of them
-        click.echo(f"bizcharts: {missing}", err=True)
+    lacking = missing_champion(database, home)
+    # Missing images are no damage: a backup made without them lacks all.
+    of_data_sets = missing_dataset_images(home, [damage.path for damage in left])
+    missing = list(filter(None, [lacking, missing_images(database, home), of_data_sets]))
+    for each in missing:
+        click.echo(f"bizcharts: {each}", err=True)
     if json_output:
         click.echo(to_json({"repaired": list(map(asdict, done)), "damaged": list(map(asdict, left))}))
     else:
@@ -96,8 +103,8 @@ def repair(aside: bool, taken: bool, json_output: bool) -> None:
             if damage.accept:
                 click.echo(f"  bizcharts repair --accept: {damage.accept}")
         if not left:
-            click.echo("Nothing is damaged.")
-    if left:
+            click.echo("Nothing is damaged, but files are missing." if missing else "Nothing is damaged.")
+    if left or lacking:
         sys.exit(1)
 
 
@@ -112,6 +119,6 @@ def snapshot(file: Path, json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.copies import snapshot as make_snapshot
     from bizcharts_pipeline.warehouse.database import Database
 
-    make_snapshot(Database.existing(load_settings()), file)
-    text = f"{file}: a current copy, {megabytes(file)}; changes to it do not affect the database."
+    make_snapshot(Database.existing(load_settings()).file(), file)
+    text = f"{file}: a current copy, {megabytes(file.stat().st_size)}; changes to it do not affect the database."
     show({"file": file, "bytes": file.stat().st_size}, json_output, text)

@@ -38,19 +38,28 @@ def endpoint() -> None:
 @endpoint.command()
 @click.option("--model", help="Version of the model in the image; by default the champion.")
 def deploy(model: str | None) -> None:
-    """Create the endpoint, or update the one that exists.
+    """Create the endpoint of a model, or update the one that exists.
 
-    It starts no worker. Billing begins with the first posts, or with `bizcharts endpoint warm`.
+    It starts no worker. Billing begins with the first posts, or with `bizcharts endpoint warm`. Each model has an
+    endpoint of its own: that of another version stays, and is named.
     """
     from bizcharts_pipeline.endpoints import life
     from bizcharts_pipeline.endpoints.control import Control
+    from bizcharts_pipeline.endpoints.ledger import LEDGER, EndpointLedger
 
     settings = _settings()
-    row = life.deploy(settings, model or _champion(settings), Control(), utc_now())
+    version = _registered(settings, model) if model else _champion(settings)
+    row = life.deploy(settings, version, Control(), utc_now())
     click.echo(
         f"deployed {row.model_version} as {row.endpoint_id}; a worker that runs costs ${row.usd_per_hour:f} an hour"
     )
     click.echo(f'put into settings.toml:\n\n[vision]\nendpoint = "{QUEUE_SCHEME}{row.endpoint_id}"')
+    for other in EndpointLedger(settings.home_path / LEDGER).rows():
+        if other.state == "deployed" and other.endpoint_id != row.endpoint_id:
+            click.echo(
+                f"{other.model_version} is still deployed as {other.endpoint_id}; if it is not needed any more: "
+                f"`bizcharts endpoint delete --id {other.endpoint_id}`"
+            )
 
 
 @endpoint.command()
@@ -119,7 +128,7 @@ def reap(json_output: bool) -> None:
 def cost(json_output: bool) -> None:
     """Print the cost per 1,000 posts, from the ledger."""
     from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
-    from bizcharts_pipeline.core.sqlite import is_known
+    from bizcharts_pipeline.core.ledgers import is_known
     from bizcharts_pipeline.scoring.jobs import WorkerCost, worker_cost
     from bizcharts_pipeline.scoring.vision import LEDGER
 
@@ -138,11 +147,11 @@ def cost(json_output: bool) -> None:
         click.echo(to_json({"usd_per_day": settings.vision.usd_per_day, "periods": rows}))
         return
     print_table(
-        ["period", "posts", "USD", "of it assumed", "USD per 1,000 posts"],
+        ["period", "posts", "USD", "of it not confirmed", "USD per 1,000 posts"],
         [[name, f"{each.posts:,}", _usd(each.usd), _usd(each.assumed_usd), _usd(each.usd_per_thousand)]
          for name, each in found.items()],
     )  # fmt: skip
-    click.echo(f"limit of a day: {settings.vision.usd_per_day:f} USD")
+    click.echo(f"limit per day: {settings.vision.usd_per_day:f} USD")
 
 
 def _usd(amount: Decimal | None) -> str:
@@ -158,21 +167,34 @@ def _settings() -> Settings:
     return settings
 
 
+def _registered(settings: Settings, model_version: str) -> str:
+    from bizcharts_pipeline.scoring.champion import VISION_KINDS
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.models import model
+
+    with Database.configured(settings).read() as connection:
+        row = model(connection, model_version)
+    if row is None or row.kind not in VISION_KINDS:
+        what = "not a vision model" if row else "not registered here"
+        raise NoModel(f"{model_version} is {what}; `bizcharts models list` shows the versions.")
+    return model_version
+
+
 def _champion(settings: Settings) -> str:
     from bizcharts_pipeline.scoring.champion import VISION_KINDS
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.models import champion
 
-    with Database(settings.database_path, settings.database_wait_seconds).read() as connection:
+    with Database.configured(settings).read() as connection:
         current = champion(connection)
     if current is None or current.kind not in VISION_KINDS:
-        raise NoModel("The champion is no vision model; promote one, or name one with --model.")
+        raise NoModel("The champion is not a vision model; promote one, or name one with --model.")
     return current.model_version
 
 
 def _deployed(settings: Settings) -> "EndpointRow":
     """Return the endpoint that `endpoint` of [vision] names, or the only one that is deployed."""
-    from bizcharts_pipeline.core.sqlite import is_known
+    from bizcharts_pipeline.core.ledgers import is_known
     from bizcharts_pipeline.endpoints.ledger import LEDGER, EndpointLedger
 
     path = settings.home_path / LEDGER
@@ -180,6 +202,6 @@ def _deployed(settings: Settings) -> "EndpointRow":
     named = [row for row in rows if f"{QUEUE_SCHEME}{row.endpoint_id}" == settings.vision.endpoint]
     if len(named or rows) != 1:
         ids = ", ".join(str(row.endpoint_id) for row in rows)
-        several = f"Several are deployed ({ids}); name one as `endpoint` of [vision]."
+        several = f"Several endpoints are deployed ({ids}); name one as `endpoint` of [vision]."
         raise NoSuchEndpoint(several if rows else "No endpoint is deployed; run `bizcharts endpoint deploy`.")
     return (named or rows)[0]

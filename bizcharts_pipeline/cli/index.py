@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bizcharts_pipeline.cli.output import as_json, moment, number, print_table, to_json
+from bizcharts_pipeline.cli.output import WIDTH, as_json, moment, number, print_table, to_json
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.settings import load_settings
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.settings import FearGreedSettings, Settings
     from bizcharts_pipeline.warehouse.published import Reading
 
-WIDTH = 79  # of a sentence, in characters
 MAX_DAYS, MAX_HOURS, MAX_MONTHS = 36_600, 878_400, 1_200  # a century
 NOTHING_YET = (
     "There is no reading yet. `make serve` polls the board every minute; `bizcharts import --last 60` fetches the past."
@@ -43,8 +42,10 @@ def index(days: int | None, hours: int | None, months: int | None, csv_output: b
     Each row is the state at the end of a UTC day or hour, in its current vintage; the first row is of the running day
     or hour. With --months: the mean stance of each calendar month, computed from the posts that are stored now.
     """
+    from bizcharts_pipeline.core.clock import utc_now
     from bizcharts_pipeline.warehouse.as_of import newest_readings
     from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.rescoring import rescoring
 
     if sum(map(bool, (days, hours, months))) > 1:
         raise click.UsageError("give one of --days, --hours, --months")
@@ -57,6 +58,7 @@ def index(days: int | None, hours: int | None, months: int | None, csv_output: b
     with Database.existing(settings).read() as connection:
         readings = newest_readings(connection, "hour" if hours else "day", hours or days or 10)
         newest = newest_readings(connection, "hour", 1)
+        progress = rescoring(connection, utc_now(), parameters.history_days)
     if json_output:
         click.echo(to_json([_with_words(reading, parameters) for reading in readings]))
     elif csv_output:
@@ -76,6 +78,8 @@ def index(days: int | None, hours: int | None, months: int | None, csv_output: b
         columns = [f"{'hour' if hours else 'day'} (UTC)", "index", "90 %", "stance", "90 %", "posts", "class"]
         print_table(columns, [_row(reading, by_hour=bool(hours), mark=mark) for reading in readings])
         click.echo("\n" + "\n".join(notes(readings, parameters)))
+        if progress:
+            click.echo("\n" + fill(str(progress), WIDTH))
 
 
 def _show_months(settings: "Settings", most: int, csv_output: bool, json_output: bool) -> None:

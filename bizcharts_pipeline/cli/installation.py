@@ -26,8 +26,47 @@ def init(replace: bool, json_output: bool) -> None:
 
     settings = load_settings()
     kept = make_database(settings, replace=replace)
-    text = f"{settings.database_path}: created, empty." + "".join(f" Kept: {path}." for path in kept)
-    show({"database": settings.database_path, "kept": [str(path) for path in kept]}, json_output, text)
+    text = f"{settings.database_name}: created, empty." + "".join(f" Kept: {path}." for path in kept)
+    show({"database": settings.database_name, "kept": [str(path) for path in kept]}, json_output, text)
+
+
+@click.command("migrate")
+@click.option(
+    "--to", "name", required=True, metavar="DATABASE", help="The new database, as BIZCHARTS_DATABASE names it."
+)
+@click.option("--files", metavar="FOLDER", help="Folder of a new lake's files; default: BIZCHARTS_DATABASE_FILES.")
+@as_json
+def migrate(name: str, files: str | None, json_output: bool) -> None:
+    """Copy all tables and ledgers into another kind of database.
+
+    From the DuckDB file to a lake, or back; the ledgers go from files of the home to PostgreSQL, or back. Stop the
+    service first. All rows are compared. The present database stays as it is; the new one is used once
+    BIZCHARTS_DATABASE names it. May be killed and repeated. With the address of the present lake, only ledgers that
+    are still files are moved.
+    """
+    from bizcharts_pipeline.backup.drafts import new_draft
+    from bizcharts_pipeline.moving import MovedLedgers, check_target, move_ledgers
+    from bizcharts_pipeline.service.serve import instance_lock
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.moving import Moved, move
+
+    target = load_settings(database=name, **({"database_files": files} if files else {}))
+    settings = load_settings()  # last, as it says where the ledgers are
+    source, home = Database.existing(settings), settings.home_path
+    is_same = settings.database_name == target.database_name and target.postgres is not None
+    moved: list[Moved | MovedLedgers] = []
+    with instance_lock(home):
+        if target.postgres is not None:  # before the tables are written there
+            with new_draft(home) as draft:
+                check_target(target.postgres, draft.folder)
+        if not is_same:
+            with new_draft(home) as draft:
+                moved.append(move(source, Database.configured(target), draft.folder))
+        if settings.postgres != target.postgres or is_same:
+            with new_draft(home) as draft:
+                words = None if is_same else settings.postgres
+                moved.append(move_ledgers(home, words, target.postgres, draft.folder, utc_now()))
+    show(moved, json_output, "\n".join(map(str, moved)))
 
 
 @click.command("repair-clock")
@@ -38,7 +77,8 @@ def repair_clock(dry_run: bool, trust_clock: bool, json_output: bool) -> None:
     """Remove rows that a wrong clock has dated in the future.
 
     Set the clock and stop the service first. Future polls, index readings and prices are deleted, with the
-    scheduler's ticks; posts, scores and labels stay. Then run `bizcharts run history` to compute the index again.
+    scheduler's ticks, and so are posts dated in the future, with their scores; other posts, scores and labels stay.
+    Then run `bizcharts run history` to compute the index again.
     """
     from bizcharts_pipeline.core.clock import ClockDisagrees, check_against
     from bizcharts_pipeline.service.scheduler_records import forget_future
@@ -57,10 +97,14 @@ def repair_clock(dry_run: bool, trust_clock: bool, json_output: bool) -> None:
             "give --trust-clock if you have checked that it is right."
         )
     found = repair(database, now, dry_run=dry_run)
-    ticks = 0 if dry_run else forget_future(Path(os.environ["DAGSTER_HOME"]), to_epoch(now))
+    ticks = forget_future(Path(os.environ["DAGSTER_HOME"]), to_epoch(now), settings.postgres, dry_run=dry_run)
     if json_output:
         click.echo(to_json({"rows": found, "scheduler_ticks": ticks}))
         return
-    print_table(["table", "rows", "fate"], [[each.table, f"{each.rows:,}", each.fate] for each in found])
-    click.echo(f"{ticks:,} ticks of the scheduler removed." if ticks else "The scheduler has no future ticks.")
+    if found:
+        print_table(["table", "rows", "fate"], [[each.table, f"{each.rows:,}", each.fate] for each in found])
+    else:
+        click.echo("No table has future rows.")
+    removed = "would be removed" if dry_run else "removed"
+    click.echo(f"{ticks:,} ticks of the scheduler {removed}." if ticks else "The scheduler has no future ticks.")
     click.echo("Nothing was done." if dry_run else "`bizcharts run history` computes the index again.")

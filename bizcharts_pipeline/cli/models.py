@@ -1,6 +1,7 @@
-"""Commands ``bizcharts models …``: list, promote, release and fetch models."""
+"""Commands ``bizcharts models …``: list, preview, promote, release and fetch models."""
 
 import getpass
+from dataclasses import asdict
 
 import click
 
@@ -12,7 +13,7 @@ from bizcharts_pipeline.settings import load_settings
 
 @click.group()
 def models() -> None:
-    """List, release, fetch and promote trained models."""
+    """List, release, fetch, preview and promote trained models."""
 
 
 @models.command("list")
@@ -88,21 +89,71 @@ def fetch(repository: str, tag: str, json_output: bool) -> None:
 
 @models.command()
 @click.argument("version")
+@as_json
+def preview(version: str, json_output: bool) -> None:
+    """Show what the model VERSION would change as champion.
+
+    It scores the posts of the last days beside the champion: by how much the index would move, and which posts change.
+    Nothing is switched. A vision model scores the newest of them on the server of [vision], within its `usd_per_day`;
+    after a switch they are not sent again. The result is kept.
+    """
+    from bizcharts_pipeline.core.progress import on_terminal
+    from bizcharts_pipeline.models.preview import changed_most, in_words, keep_preview
+    from bizcharts_pipeline.scoring.place import Place
+    from bizcharts_pipeline.warehouse.database import Database
+
+    settings = load_settings()
+    database, place = Database.existing(settings), Place.of(settings)
+    found = keep_preview(database, place, version, settings.fear_greed, utc_now(), on_terminal)
+    if json_output:
+        click.echo(to_json(found))
+        return
+    click.echo(in_words(found))
+    if found.changed_most:
+        most = changed_most(found)
+        click.echo()
+        print_table(most.columns, [[str(cell) for cell in row] for row in most.rows])
+
+
+@models.command()
+@click.argument("version")
 @click.option("--who", default=getpass.getuser, help="Who decides.  [default: the user's name on this machine]")
 @click.option("--reason", required=True, help="Reason; stored with the decision.")
 @as_json
 def promote(version: str, who: str, reason: str, json_output: bool) -> None:
     """Make the model VERSION the champion.
 
-    Even if it did not win the comparison on gold.
+    Even if it did not win the comparison on gold, or would move the index by much. What that changes is previewed
+    before it, as `preview` does.
     """
+    from bizcharts_pipeline.core.progress import on_terminal
+    from bizcharts_pipeline.models.preview import in_words
     from bizcharts_pipeline.models.promotion import override
+    from bizcharts_pipeline.scoring.place import Place
     from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.models import model
 
     settings = load_settings()
     database = Database.existing(settings)
-    promoted = override(database, settings.home_path, version, who=who, reason=reason, now=utc_now())
-    show(promoted, json_output, f"{promoted.model_version} is the champion: its scores count from now on.")
+    previewed = override(
+        database,
+        Place.of(settings),
+        version,
+        parameters=settings.fear_greed,
+        who=who,
+        reason=reason,
+        now=utc_now(),
+        track=on_terminal,
+    )
+    with database.read() as connection:
+        promoted = model(connection, version)
+    assert promoted
+    show(
+        asdict(promoted) | {"preview": previewed},
+        json_output,
+        f"{version} is the champion: it scores new posts from now on, and makes the index once it has scored all "
+        f"stored posts.\n{in_words(previewed)}",
+    )
 
 
 def _share(value: float | None) -> str:

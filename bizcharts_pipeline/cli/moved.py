@@ -1,11 +1,12 @@
 """``bizcharts moved``: what moved the stance between two moments."""
 
 from datetime import datetime, timedelta
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import click
 
-from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
+from bizcharts_pipeline.cli.output import WIDTH, as_json, moment, print_table, to_json
 from bizcharts_pipeline.cli.publishing import as_moment, in_the_past
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import load_settings
@@ -38,7 +39,7 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
 
     The contributions add up to the change; docs/methodology.md defines them.
     """
-    from bizcharts_pipeline.index.moved_words import terms_in_words, view_in_words
+    from bizcharts_pipeline.index.moved_words import missing_in_words, terms_in_words, view_in_words
     from bizcharts_pipeline.live import explain_moved
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.posts import source_link
@@ -59,6 +60,8 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
         f"Stance {change.stance_from:+.3f} at {moment(start)} UTC, {change.stance_to:+.3f} at {moment(end)}.\n"
         f"Change {_signed(change.change)}.\n"
     )
+    if missing := missing_in_words(change):
+        click.echo(f"{fill(missing, WIDTH)}\n")
     print_table(
         ["moved by", "stance", "threads"], [*map(_row, terms_in_words(change)), ["sum", _signed(change.change), ""]]
     )
@@ -67,16 +70,16 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
         print_table([title, "stance", "threads"], [_row(part) for part in view_in_words(parts, change.rest)])
     if not change.threads:
         return
-    click.echo("\nThe most influential threads; without: how much smaller the change is\nwithout the thread.\n")
-    print_table(["stance", "without", "says", "", "thread"], [_thread_row(thread) for thread in change.threads])
+    click.echo("\nThe most influential threads; adds: how much smaller the change is\nwithout the thread.\n")
+    print_table(["stance", "adds", "says", "", "thread"], [_thread_row(thread) for thread in change.threads])
     click.echo()
     for thread in change.threads:
         click.echo(
             f"{thread.thread_id}  {_excerpt(thread)}\n    {source_link(thread.source, thread.thread_id, settings)}"
         )
     click.echo(
-        f"\nPosts made before {moment(change.named_from)} UTC are not told apart;\nthey are "
-        f"{change.unnamed_weight:.0%} of the first stance."
+        f"\nPosts made before {moment(change.named_from)} UTC are not listed separately;\nthey are "
+        f"{change.unnamed_weight:.0%} of the weight of the first stance."
     )
 
 

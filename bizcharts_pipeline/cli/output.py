@@ -13,6 +13,7 @@ import click
 from bizcharts_pipeline.core.errors import BizchartsError
 
 MAX_TABLE_WIDTH = 10_000
+WIDTH = 79  # of a sentence, in characters
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 
@@ -58,7 +59,7 @@ DAY = Day()
 
 
 def require_home(home: Path, unknown: str) -> None:
-    """Check that ``home`` exists; ``unknown`` says in the error what its ledgers would tell.
+    """Check for a command that ``home`` exists; ``unknown`` says in the error what its ledgers would tell.
 
     Raises:
         NoHome: it does not exist.
@@ -68,7 +69,7 @@ def require_home(home: Path, unknown: str) -> None:
 
 
 def check_order(first: date | None, last: date | None) -> None:
-    """Refuse a range of days that ends before it begins.
+    """Refuse a range of days given on the command line that ends before it begins.
 
     Raises:
         click.UsageError: ``first`` is after ``last``.
@@ -83,17 +84,17 @@ def printable(text: str) -> str:
 
 
 def show(report: object, json_output: bool, text: str | None = None) -> None:
-    """Print a report as ``text`` (by default its ``str``), or as JSON."""
+    """Print a command's report as ``text`` (by default its ``str``), or as JSON."""
     click.echo(to_json(report) if json_output else printable(text or str(report)))
 
 
-def megabytes(file: Path) -> str:
-    """Return the size of a file in MB, as text."""
-    return f"{file.stat().st_size / 1e6:,.1f} MB"
+def megabytes(count: int) -> str:
+    """Return a number of bytes as commands print it, in MB."""
+    return f"{count / 1e6:,.1f} MB"
 
 
 def to_json(value: object) -> str:
-    """Return dataclasses, times and paths as JSON."""
+    """Return dataclasses, times and paths as the JSON that commands print."""
 
     def default(item: object) -> object:
         if is_dataclass(item) and not isinstance(item, type):
@@ -108,22 +109,22 @@ def to_json(value: object) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return an index value as a table cell."""
+    """Return an index value as a cell of a table on the terminal."""
     return "-" if value is None else f"{value:.0f}"
 
 
 def moment(value: datetime | None) -> str:
-    """Return a time as a table cell."""
+    """Return a time as a cell of a table on the terminal."""
     return f"{value:%Y-%m-%d %H:%M}" if value else ""
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print rows under their column names; numbers are right-aligned."""
+    """Print rows on the terminal under their column names, if any; numbers are right-aligned."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, show_header=any(columns))
     for index, column in enumerate(columns):
         numeric = all(row[index].lstrip("+-").replace(",", "").replace(".", "").isdigit() for row in rows)
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)

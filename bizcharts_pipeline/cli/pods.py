@@ -35,7 +35,7 @@ def list_pods(json_output: bool) -> None:
     the end of the ordered time. A pod that gets no requests from a run terminates itself sooner, after its lease
     (lease_minutes).
     """
-    from bizcharts_pipeline.core.sqlite import is_known
+    from bizcharts_pipeline.core.ledgers import is_known
     from bizcharts_pipeline.pods.budget import Spent
     from bizcharts_pipeline.pods.every_provider import Overview, overview
     from bizcharts_pipeline.pods.identity import INSTALLATION

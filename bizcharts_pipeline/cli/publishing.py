@@ -11,7 +11,7 @@ from bizcharts_pipeline.settings import load_settings
 
 
 def as_moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    """An ISO 8601 time; without a zone it is UTC."""
+    """Return the value of a command's option as a time: ISO 8601; without a zone it is UTC."""
     if value is None:
         return None
     try:
@@ -21,7 +21,7 @@ def as_moment(context: click.Context, parameter: click.Parameter, value: str | N
 
 
 def in_the_past(moment: datetime | None, now: datetime, option: str = "--as-of") -> None:
-    """Refuse the ``moment`` of an option after ``now``; both naive UTC.
+    """Refuse the ``moment`` of a command's option after ``now``; both naive UTC.
 
     Raises:
         click.UsageError: it is after ``now``.

@@ -29,7 +29,7 @@ def _on_signals(handler: "signal._HANDLER") -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """Raise an interruption that has the signal's number."""
+    """Handle a signal: raise an interruption that carries its number."""
     raise KeyboardInterrupt(number)
 
 

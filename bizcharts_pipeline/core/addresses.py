@@ -31,7 +31,7 @@ class Origin:
 
 
 def refuse_unsafe(text: str) -> None:
-    """Refuse an address, or a part of one, with characters that parsers drop or read differently.
+    """Refuse an http(s) address, or a part of one, with characters that parsers drop or read differently.
 
     Raises:
         BadAddress: ``text`` holds such a character.
@@ -41,7 +41,7 @@ def refuse_unsafe(text: str) -> None:
 
 
 def origin(url: str) -> Origin:
-    """Return the origin of an http(s) address.
+    """Return the origin (scheme, host and port) of an http(s) address.
 
     Raises:
         BadAddress: ``url`` is not an http(s) URL, or two parsers could read it differently.
@@ -75,5 +75,5 @@ def address_problem(url: str) -> str | None:
 
 
 def masked(text: str) -> str:
-    """Return ``text`` with the user name and password of each address replaced by ``***``."""
+    """Return ``text`` with the secrets in it, the user name and password of each address, replaced by ``***``."""
     return _USER_INFORMATION.sub("//***@", text)

@@ -45,13 +45,13 @@ class Attempt:
         self.paused = True
 
     def pause(self) -> None:
-        """Stop counting kills: while the process waits for something else, the item cannot be the cause."""
+        """Stop counting kills of processes: while this one waits for something else, the item cannot be the cause."""
         if self._file is not None:
             self._file.truncate(self._earlier)
         self.paused = True
 
     def resume(self) -> None:
-        """Count kills again; the record is on disk when this returns."""
+        """Count kills of processes again; the record is on disk when this returns."""
         self.paused = False
         if self._file is not None:
             self._file.write(
@@ -62,7 +62,7 @@ class Attempt:
 
     @contextmanager
     def waiting_for(self, lock: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
-        """Enter ``lock()``, which may wait, and yield its value; kills count again once it is entered."""
+        """Enter ``lock()``, which may wait, and yield its value; kills of processes count again once it is entered."""
         self.pause()
         with lock() as entered:
             self.resume()
@@ -77,12 +77,13 @@ class Attempts:
 
     @classmethod
     def of_home(cls, home: Path) -> "Attempts":
-        """Return the attempts of the installation in ``home``."""
+        """Return the counted attempts of the installation in ``home``."""
         return cls(home / FOLDER)
 
     @contextmanager
     def attempt(self, item: str) -> Iterator[Attempt]:
-        """Count an attempt at ``item`` for the duration of the block; it is recorded before the block begins.
+        """Count an attempt at ``item``, whose process may be killed, for the duration of the block; it is recorded
+        before the block begins.
 
         While another process works on the item, nothing is counted. The attempt that is yielded can be paused; an
         attempt that ends while paused leaves the earlier count as it was.
@@ -112,11 +113,13 @@ class Attempts:
                     path.unlink(missing_ok=True)
 
     def forget(self, item: str) -> None:
-        """Let ``item`` be tried again; does nothing if it has no attempts."""
+        """Let ``item`` be tried again by forgetting its counted attempts; does nothing if it has none."""
         self._path(item).unlink(missing_ok=True)
 
     def set_aside(self) -> list[str]:
-        """Return one message per item that is set aside: its name and how to have it tried again."""
+        """Return one message per item that is set aside after its counted attempts: its name and how to have it tried
+        again.
+        """
         found = []
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
             try:

@@ -6,7 +6,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from bizcharts_pipeline.core.errors import BizchartsError
 
 DAY = timedelta(days=1)
+PLAUSIBLE_YEARS = range(2003, 2200)  # of a simulated clock; the board was opened in 2003
 MAX_DISAGREEMENT = DAY  # between this machine's clock and the times already stored here
+SLACK = timedelta(minutes=10)  # rows less far in the future are no sign of a wrong clock
 MAX_SKEW = timedelta(hours=1)  # between this machine's clock and a source's; a cache may answer with an older time
 
 
@@ -33,13 +35,16 @@ def utc_now() -> datetime:
     ``BIZCHARTS_NOW`` (ISO 8601, UTC) replaces it: the demo and the tests fast-forward simulated days with it.
 
     Raises:
-        BizchartsError: ``BIZCHARTS_NOW`` is not an ISO 8601 time.
+        BizchartsError: ``BIZCHARTS_NOW`` is not an ISO 8601 time from 2003 to 2199.
     """
     if simulated := os.environ.get("BIZCHARTS_NOW"):
         try:
-            return utc_moment(simulated)
+            moment = utc_moment(simulated)
         except ValueError:
             raise BizchartsError(f"BIZCHARTS_NOW is not an ISO 8601 time: {simulated!r:.60}") from None
+        if moment.year not in PLAUSIBLE_YEARS:
+            raise BizchartsError(f"BIZCHARTS_NOW is not an ISO 8601 time from 2003 to 2199: {simulated!r:.60}")
+        return moment
     return datetime.now(UTC).replace(tzinfo=None)
 
 

@@ -1,4 +1,8 @@
-"""Formatting of counts in messages."""
+"""Formatting of counts and lists in messages."""
+
+from collections.abc import Sequence
+
+MAX_NAMED = 3
 
 
 def counted(number: int, thing: str, things: str | None = None) -> str:
@@ -9,3 +13,9 @@ def counted(number: int, thing: str, things: str | None = None) -> str:
         things: the plural; by default ``thing`` with an s.
     """
     return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first few of ``names`` for a message, and the number of the others."""
+    rest = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + rest

@@ -1,7 +1,10 @@
 """Base class of all errors shown to users, and the wording of Python's own errors."""
 
 import json
+import re
 from pathlib import Path
+
+_KIND = re.compile(r"^(?:[A-Z]\w* ){1,3}Error: ")  # how DuckDB's messages begin
 
 
 class BizchartsError(Exception):
@@ -26,4 +29,9 @@ def reason_of(error: BaseException) -> str:
         return f"there is no {error.args[0]}" if error.args else "a value is missing"
     if isinstance(error, TypeError | AttributeError | IndexError):
         return "it has another structure than expected"
-    return str(error) or "no reason was given"
+    return without_kind(str(error)) or "no reason was given"
+
+
+def without_kind(message: str) -> str:
+    """Return a message of DuckDB without the kind of error that it begins with."""
+    return _KIND.sub("", message)

@@ -5,15 +5,20 @@ import os
 import secrets
 import shutil
 import stat
+import time
+from collections.abc import Collection
+from contextlib import suppress
 from io import BufferedReader
+from itertools import takewhile
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".tmp-"
+ABANDONED_SECONDS = 24 * 3600.0  # nothing is written for longer
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically and durably (fsync); creates the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    create_folder(path.parent)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
     try:
         with temporary.open("xb") as file:
@@ -25,6 +30,45 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def create_folder(path: Path) -> None:
+    """Create the folder ``path``, and those above it that are missing, durably."""
+    missing = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync(each.parent)
+
+
+def remove_abandoned_files(home: Path, *, but: Collection[str] = (), dry_run: bool = False) -> tuple[int, int]:
+    """Remove what killed processes left below ``home``: files and folders named as temporary ones in which nothing has
+    changed for :data:`ABANDONED_SECONDS`. Return their number and bytes; the folders of ``home`` named in ``but`` are
+    left out.
+    """
+    count = size = 0
+    for folder, folders, files in os.walk(home):
+        if folder == str(home):
+            folders[:] = [name for name in folders if name not in but]
+        temporary = [Path(folder, name) for name in (*folders, *files) if name.startswith(TEMPORARY_PREFIX)]
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY_PREFIX)]
+        for path in temporary:
+            with suppress(OSError):  # it was finished meanwhile, or cannot be removed
+                status = [each.lstat() for each in (path, *path.rglob("*"))]
+                if max(each.st_mtime for each in status) > time.time() - ABANDONED_SECONDS:
+                    continue
+                if not dry_run:
+                    remove_tree(path)
+                count += 1
+                size += sum(each.st_size for each in status if stat.S_ISREG(each.st_mode))
+    return count, size
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; raises ``OSError`` if that is not possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def replacing_marker(folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """HTTP servers of this machine: the socket that they listen at, their address, and the run of one."""
 
+import errno
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +25,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
     Raises:
         PortTaken: the port cannot be used.
     """
+    if not host.strip():  # which the system takes for every address of the machine
+        raise PortTaken("No host to listen at is given; give one with --host.")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -31,7 +34,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise PortTaken(f"Port {port} of {host} cannot be used: {error.strerror}; give another with --port.") from None
+        another = "host" if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL else "port"
+        reason = f"Port {port} of {host} cannot be used: {error.strerror}; give another with --{another}."
+        raise PortTaken(reason) from None
     return listener
 
 

@@ -13,7 +13,7 @@ class Track(Protocol):
 
 
 def silently(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
-    """Return ``items``; show no progress."""
+    """Return the ``items`` of a long-running piece of work; show no progress."""
     return items
 
 

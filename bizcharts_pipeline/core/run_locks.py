@@ -29,7 +29,7 @@ class RunLock:
 
 
 def acquire(folder: Path, run_id: str) -> RunLock:
-    """Lock a run's file until it is released or this process dies."""
+    """Lock a run's file until the lock is released or this process dies."""
     folder.mkdir(parents=True, exist_ok=True)
     path, draft = folder / f"{run_id}{_SUFFIX}", folder / f"{run_id}{_DRAFT_SUFFIX}"
     file = regular_only(draft, os.O_RDWR | os.O_CREAT)
@@ -39,14 +39,14 @@ def acquire(folder: Path, run_id: str) -> RunLock:
 
 
 def release(lock: RunLock) -> None:
-    """Release the lock and delete its file; the run has ended."""
+    """Release a run's lock and delete its file; the run has ended."""
     lock.path.unlink(missing_ok=True)
     os.close(lock.file)
 
 
 @contextmanager
 def alive(folder: Path, run_id: str) -> Iterator[None]:
-    """Hold the lock of a run."""
+    """Hold the lock file of a run while the block runs, so that other processes see that it is alive."""
     lock = acquire(folder, run_id)
     try:
         yield
@@ -55,7 +55,7 @@ def alive(folder: Path, run_id: str) -> Iterator[None]:
 
 
 def is_alive(folder: Path, run_id: str) -> bool:
-    """Whether the run's process is alive."""
+    """Whether the run's process is alive, by its lock file."""
     try:
         file = regular_only(folder / f"{run_id}{_SUFFIX}", os.O_RDWR)
     except FileNotFoundError:

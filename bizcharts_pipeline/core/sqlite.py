@@ -9,8 +9,9 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from bizcharts_pipeline.core import sqlite_seal
 BUSY_SECONDS = 30.0
 SQLITE_BEGIN = b"SQLite format 3\0"  # first bytes of every non-empty SQLite file
 _PAUSE_SECONDS = 0.01
+OTHER_LEDGER = "the file of another ledger is in its place"
 _BAD_TEXT = "a text in it is damaged (not UTF-8); `bizcharts repair` shows what can be kept"
 
 
-class _Connection(sqlite3.Connection):
+class SqliteConnection(sqlite3.Connection):
     """A connection that ends its use of the ledger when it is closed, and reports damaged text as a
     :class:`sqlite3.DatabaseError`."""
 
@@ -45,11 +47,40 @@ class _Connection(sqlite3.Connection):
         if self.use is not None:
             self.use.end()
 
+    def begin(self) -> None:
+        """Begin a write transaction that excludes every other one."""
+        self.execute("BEGIN IMMEDIATE")
 
-def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool = True) -> sqlite3.Connection:
+    @property
+    def version(self) -> int:
+        """Version of the schema; 0: the file has none yet."""
+        return int(self.execute("PRAGMA user_version").fetchone()[0])
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self.execute(f"PRAGMA user_version = {int(version)}")
+
+    def execute_for_each(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Run a statement that changes rows with each of the parameters; return the number of changed rows."""
+        return self.executemany(sql, rows).rowcount
+
+    def define(self, statement: str) -> None:
+        """Run a statement of a schema step."""
+        self.execute(statement)
+
+    def tables(self) -> list[str]:
+        """Return the names of the tables, in order."""
+        return table_names(self)
+
+    def columns(self, table: str) -> list[str]:
+        """Return the names of the columns of ``table``; empty if there is no such table."""
+        return [row[1] for row in self.execute(f"PRAGMA table_info({table})")]
+
+
+def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool = True) -> SqliteConnection:
     """Open the ledger ``path`` in WAL mode, with each commit flushed to disk; creates the folder if it is missing.
 
-    A statement outside a :func:`transaction` is its own transaction. If the folder is not writable, the connection is
+    A statement outside a transaction is its own transaction. If the folder is not writable, the connection is
     to an in-memory copy that refuses every write.
 
     Args:
@@ -57,7 +88,7 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool 
         one_thread: only the thread that opened the connection may use it.
 
     Raises:
-        sqlite3.Error: the file cannot be used, or its write-ahead log is damaged.
+        sqlite3.Error: the file cannot be used, is the one of another ledger, or has a damaged write-ahead log.
     """
     if path.exists() and not os.access(path.parent, os.W_OK):
         return _copy_to_read(path, one_thread=one_thread)
@@ -69,33 +100,19 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool 
         timeout=busy_seconds,
         isolation_level=None,
         check_same_thread=one_thread,
-        factory=_Connection,
+        factory=SqliteConnection,
     )
     connection.use = use
     try:
         _use_log(connection, busy_seconds)
         connection.execute("PRAGMA synchronous = FULL")
+        if is_other_ledger(connection, path):
+            raise sqlite3.DatabaseError(OTHER_LEDGER)
+        _mark(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Run the block in an exclusive write transaction: committed at the end, rolled back on any exception.
-
-    The caller may roll it back earlier.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        if connection.in_transaction:
-            connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def is_known(path: Path) -> bool:
@@ -103,9 +120,35 @@ def is_known(path: Path) -> bool:
     return path.exists() or sqlite_seal.is_lost(path)
 
 
-def _copy_to_read(path: Path, *, one_thread: bool) -> sqlite3.Connection:
+def is_other_ledger(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the ledger is marked as one of another name than that of ``path``."""
+    return _mark_of(connection) not in (0, _mark_for(path))
+
+
+def _mark(connection: SqliteConnection, path: Path) -> None:
+    """Mark a ledger that has no mark yet as the one of its name; another program's file is left as it is."""
+    if _mark_of(connection) == 0 and (connection.version or not table_names(connection)):
+        with suppress(sqlite3.OperationalError):  # on a full disk; it can be used all the same
+            connection.execute(f"PRAGMA application_id = {_mark_for(path)}")
+
+
+def _mark_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
+
+
+def _mark_for(path: Path) -> int:
+    return zlib.crc32(path.name.encode()) >> 1  # SQLite stores it signed
+
+
+def table_names(connection: sqlite3.Connection) -> list[str]:
+    """Return the names of the tables, but SQLite's own, in order."""
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    return [name for (name,) in connection.execute(query)]
+
+
+def _copy_to_read(path: Path, *, one_thread: bool) -> SqliteConnection:
     """Return an in-memory copy of a ledger and its write-ahead log: SQLite cannot open one in a read-only folder."""
-    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=one_thread, factory=_Connection)
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=one_thread, factory=SqliteConnection)
     try:
         with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder:
             for suffix in ("", "-wal"):
@@ -113,6 +156,8 @@ def _copy_to_read(path: Path, *, one_thread: bool) -> sqlite3.Connection:
                     shutil.copyfile(source, Path(folder) / f"ledger{suffix}")
             with closing(sqlite3.connect(Path(folder) / "ledger")) as copied:
                 copied.backup(memory)
+        if is_other_ledger(memory, path):
+            raise sqlite3.DatabaseError(OTHER_LEDGER)
         memory.execute("PRAGMA query_only = ON")
     except BaseException:
         memory.close()
@@ -124,21 +169,6 @@ def is_full(error: sqlite3.Error) -> bool:
     """Whether the disk is full or read-only; a full disk already prevents the creation of the shared-memory file."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY) or code == sqlite3.SQLITE_IOERR_SHMSIZE
-
-
-def upgrade(connection: sqlite3.Connection, steps: Sequence[str]) -> bool:
-    """Run the schema steps that a ledger lacks, in one transaction; step ``n`` (from 1) leads from version ``n - 1`` to
-    ``n``.
-
-    Return whether this program may use the ledger; it may not use one written by a newer version.
-    """
-    if _version(connection) < len(steps):
-        with transaction(connection):
-            for step in steps[_version(connection) :]:  # re-read: another process may have upgraded it
-                for statement in _statements(step):
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {max(_version(connection), len(steps))}")
-    return _version(connection) <= len(steps)
 
 
 @contextmanager
@@ -154,19 +184,6 @@ def _decode(content: bytes) -> str:
         return content.decode()
     except UnicodeDecodeError:
         raise sqlite3.DatabaseError(_BAD_TEXT) from None
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _use_log(connection: sqlite3.Connection, busy_seconds: float) -> None:

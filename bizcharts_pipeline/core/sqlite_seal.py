@@ -31,6 +31,7 @@ from bizcharts_pipeline.core.files import (
 )
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, has_log, log_path
 
+SQLITE_FILES = ("", "-journal", "-wal", "-shm")  # suffixes of the files that SQLite opens
 FOLDER = "ledgers"  # of a home
 KNOWN = "known-ledgers"  # beside it; one empty file for each ledger that has existed
 PAUSE_SECONDS = 0.01
@@ -108,7 +109,7 @@ def refuse_pipes(path: Path) -> None:
     Raises:
         sqlite3.OperationalError: one of them is a named pipe; names it.
     """
-    for suffix in ("", "-journal", "-wal", "-shm"):
+    for suffix in SQLITE_FILES:
         if (file := path.with_name(f"{path.name}{suffix}")).is_fifo():
             raise sqlite3.OperationalError(f"{file} is a named pipe; remove it")
 

@@ -27,10 +27,10 @@ class Hosts:
         self.board.now = self.archive.now = self.prices.now = now
 
     def settings(self, home: Path) -> dict[str, object]:
-        """Return the settings of an installation in ``home`` that uses these hosts, without rate limits."""
+        """Return the settings of an installation in ``home`` that uses these simulated hosts, without rate limits."""
         return {
             "home": home,
-            "database": "",
+            "database": str(home / "bizcharts.duckdb"),
             "board": self.board.board,
             "archive_start": self.board.world.start.date(),
             "fourchan_api_url": self.board.url,
@@ -43,7 +43,8 @@ class Hosts:
         }
 
     def environment(self, home: Path, dagster_home: Path) -> dict[str, str]:
-        """Return the environment for a program of that installation, without API keys of real services."""
+        """Return the environment for a program of an installation that uses these simulated hosts, without API keys of
+        real services."""
         variables: Mapping[str, object] = self.settings(home)
         return {
             **{name: value for name, value in os.environ.items() if name not in API_KEYS},
@@ -54,7 +55,7 @@ class Hosts:
 
 @contextmanager
 def simulated_hosts(world: World, archive_until: datetime) -> Iterator[Hosts]:
-    """Serve ``world`` on loopback. The archive holds posts up to the day after ``archive_until``."""
+    """Serve the simulated ``world`` on loopback. The archive holds posts up to the day after ``archive_until``."""
     with (
         SimulatedBoard(world) as board,
         SimulatedArchive(world, now=archive_until) as archive,

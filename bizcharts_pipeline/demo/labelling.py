@@ -61,17 +61,18 @@ class LabelsReport:
             else f"{self.accuracy:.0%} right ({self.accuracy_lo:.0%} to {self.accuracy_hi:.0%})"
         )
         return (
-            f"Labels: {self.people} by two simulated people, {self.gold} of the posts are gold; {self.model} by a\n"
-            f"simulated model for ${self.usd:.3f}, {self.refused} refused; on gold it is {right}.\n"
-            f"{counted(self.dataset_rows, 'row')} to train on, {counted(self.queue, 'post')} queued for people."
+            f"Labels: {self.people} by two simulated people; models are judged by {self.gold} of the posts (gold).\n"
+            f"{self.model} by a simulated model, which would have cost ${self.usd:.3f} ({self.refused} refused);\n"
+            f"on gold it is {right}. The data set for the vision model\n"
+            f"has {counted(self.dataset_rows, 'post')} with pictures; {counted(self.queue, 'post')} wait for people."
         )
 
 
 def label_world(
     world: World, database: Database, home: Path, now: datetime, run_job: Callable[[dict[str, str]], None]
 ) -> LabelsReport:
-    """Create the labels of people and model; ``run_job`` runs the Dagster job `labelling` with extra environment
-    variables."""
+    """Create the demo's labels by simulated people and a simulated model; ``run_job`` runs the Dagster job `labelling`
+    with extra environment variables."""
     people = label_by_people(world, database, LabelLedger(home / LEDGER), now)
     with SimulatedLabelApis(Oracle(world_truth(world, world.start, now), MODEL_RIGHT), rates=FAULTS) as apis:
         run_job(label_environment(apis))
@@ -98,8 +99,8 @@ def label_environment(apis: SimulatedLabelApis) -> dict[str, str]:
 
 
 def label_by_people(world: World, database: Database, ledger: LabelLedger, now: datetime) -> int:
-    """Store the labels of two people; the second labels a third of the first one's posts. Return the number of
-    labels."""
+    """Store the labels of two simulated people; the second labels a third of the first one's posts. Return the number
+    of labels."""
     with database.read() as connection:
         threads = [row[0] for row in connection.execute(_TO_LABEL.format(most=240)).fetchall()]
     truth = {thread.thread_id: thread.stance for thread in world.threads_between(world.start, now)}

@@ -41,18 +41,18 @@ class MoodPath:
         self._grid = np.tanh(path + _bump(share, *_BULL_RUN) + _bump(share, *_CRASH))
 
     def at(self, moment: datetime) -> float:
-        """Return the mood at ``moment``; outside the path, that of the nearer end."""
+        """Return the simulated board's mood at ``moment``; outside the path, that of the nearer end."""
         return float(self.at_epochs(np.array([to_epoch(moment)]))[0])
 
     def at_epochs(self, epochs: NDArray[Any]) -> Floats:
-        """Return the mood at each of the Unix seconds ``epochs``."""
+        """Return the simulated board's mood at each of the Unix seconds ``epochs``."""
         hours = (epochs - self._origin) / _HOUR
         moods: Floats = np.interp(hours, np.arange(len(self._grid)), self._grid)
         return moods
 
 
 def class_probabilities(mood: float) -> dict[Stance, float]:
-    """Return the share of each stance among posts written at ``mood``: a softmax of it."""
+    """Return the share of each stance among simulated posts written at ``mood``: a softmax of it."""
     weights: dict[Stance, float] = {
         "bearish": math.exp(-_LEAN * mood),
         "neutral": _NEUTRAL_WEIGHT,

@@ -42,7 +42,7 @@ class Plan:
 
 
 def plan_of(thread: WorldThread) -> Plan:
-    """Return what the picture of ``thread`` shows."""
+    """Return what the picture of the simulated ``thread`` shows."""
     rng = random.Random(f"plan {thread.tim}")
     speaks = thread.wordless or thread.ironic or rng.random() < _SPEAKING
     kinds = [kind for kind in _KINDS if kind != "photo" or not speaks]
@@ -52,7 +52,8 @@ def plan_of(thread: WorldThread) -> Plan:
 
 @lru_cache(maxsize=2048)
 def picture(thread: WorldThread, form: Literal["thumbnail", "JPEG", "PNG"]) -> bytes:
-    """Return the picture of ``thread`` as a file; a thumbnail is a JPEG that fits into 250 x 250 pixels."""
+    """Return the picture of the simulated ``thread`` as a file; a thumbnail is a JPEG that fits into 250 x 250
+    pixels."""
     image = draw(plan_of(thread), (thread.width, thread.height), random.Random(thread.tim))
     if form == "thumbnail":
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
@@ -65,7 +66,7 @@ def picture(thread: WorldThread, form: Literal["thumbnail", "JPEG", "PNG"]) -> b
 
 
 def draw(plan: Plan, size: tuple[int, int], rng: random.Random) -> "Image":
-    """Return a picture that shows ``plan``."""
+    """Return a simulated poster's picture that shows ``plan``."""
     if plan.kind == "chart":
         return _chart(plan.stance, size, rng)
     if plan.kind == "screenshot":

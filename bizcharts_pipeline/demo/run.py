@@ -15,6 +15,7 @@ from pathlib import Path
 from bizcharts_pipeline.autolabel.providers import require_sdks
 from bizcharts_pipeline.board.ingest import poll_catalog
 from bizcharts_pipeline.core.clock import midnight, utc_now
+from bizcharts_pipeline.core.files import remove_tree
 from bizcharts_pipeline.core.progress import Track, silently
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.errors import DemoError
@@ -104,6 +105,8 @@ def _run_demo(
     shutil.copy(FOLDER / INSTANCE_FILE, dagster_home)
 
     end = utc_now().replace(minute=0, second=0, microsecond=0)
+    if end.hour == 0:  # else the table would show a day that has only just begun beside one that is not final
+        end -= timedelta(hours=1)
     live_from = midnight(end.date() - timedelta(days=LIVE_DAYS))
     days = history_days + LIVE_DAYS + 1
     world = World(SEED, live_from - timedelta(days=history_days), days)
@@ -122,8 +125,7 @@ def _run_demo(
         fast_forward(hosts.board, pipeline, live_from, dagster_from, track)
         ticks = DAGSTER_HOURS * 3600 // DAGSTER_TICK_EVERY.seconds
         for tick in track(range(1, ticks + 1), "The last hour, through the Dagster job `live`"):
-            hosts.board.now = dagster_from + tick * DAGSTER_TICK_EVERY
-            job("live", hosts.board.now)
+            job("live", dagster_from + tick * DAGSTER_TICK_EVERY)
         # Shortly after midnight, the archive cannot yet confirm that yesterday is complete.
         settled = (end - ARCHIVE_SETTLES).date() - timedelta(days=1)
         import_days(job, settled, settled, end)
@@ -168,22 +170,19 @@ def _run_demo(
 def _clear(folder: Path) -> None:
     """Remove everything from a folder of the demo except the held lock."""
     for path in folder.iterdir():
-        if path.name in (LOCK, INSTANCE_LOCK):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        if path.name not in (LOCK, INSTANCE_LOCK):
+            remove_tree(path)
 
 
 def import_days(job: Callable[..., None], first: date, last: date, now: datetime) -> None:
-    """Import the archive's days from ``first`` to ``last`` in one Dagster run, like a backfill."""
+    """Import the simulated archive's days from ``first`` to ``last`` in one Dagster run, like a backfill."""
     tags = {"dagster/asset_partition_range_start": f"{first}", "dagster/asset_partition_range_end": f"{last}"}
     job(ARCHIVE_JOB, now, tags=tags)
 
 
 def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: Track = silently) -> None:
-    """Merge the archive's posts up to ``until`` directly from the world, score them and compute their index."""
+    """Merge the simulated archive's posts up to ``until`` directly from the world, score them and compute their
+    index."""
     days = [world.start + timedelta(days=day) for day in range(math.ceil((until - world.start) / timedelta(days=1)))]
     for day in track(days, f"{len(days)} days of history"):
         following = min(until, day + timedelta(days=1))
@@ -194,7 +193,7 @@ def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: T
 
 
 def score_everything(pipeline: LivePipeline, now: datetime) -> None:
-    """Score all unscored posts and compute every reading up to ``now``."""
+    """Score all unscored posts of the demo and compute every reading up to ``now``."""
     scorer = champion_scorer(pipeline.database, pipeline.place, now)
     score_new_posts(pipeline.database, scorer, limit=None, now=now)
     bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=True)
@@ -224,11 +223,12 @@ def run_job(
     more: Mapping[str, str] | None = None,
     timeout_seconds: int = JOB_TIMEOUT_SECONDS,
 ) -> None:
-    """Run a Dagster job in its own process, like a schedule, at the simulated time ``now``.
+    """Run a Dagster job in its own process, like a schedule, at the simulated time ``now``, which becomes the board's.
 
     Raises:
         DemoError: it failed or timed out; the message names the log.
     """
+    hosts.board.now = now  # a job may check its clock by the board's
     environment = hosts.environment(home, dagster_home) | {"BIZCHARTS_NOW": now.isoformat(), **(more or {})}
     try:
         finished = subprocess.run(

@@ -111,7 +111,7 @@ class BoardServer:
 
     @property
     def url(self) -> str:
-        """Address of both the API and the pictures."""
+        """Address of the simulated host, for both the API and the pictures."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
@@ -120,12 +120,12 @@ class BoardServer:
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """The requests so far, in order of arrival."""
+        """The requests to the simulated host so far, in order of arrival."""
         with self._lock:
             return sorted(self._requests, key=lambda record: record.at)
 
     def fail_next(self, *faults: Fault | str) -> None:
-        """Answer the next requests with ``faults``, one each."""
+        """Answer the next requests to the simulated host with ``faults``, one each."""
         wanted = [Fault(fault) for fault in faults]
         if Fault.GZIP_BOMB in wanted:
             _bomb()  # built here, as a client must not wait for it
@@ -133,11 +133,11 @@ class BoardServer:
             self._faults.extend(wanted)
 
     def page(self, path: str, query: str) -> Page | None:
-        """Return the page at ``path`` with the query string ``query``; ``None`` for 404."""
+        """Return the simulated host's page at ``path`` with the query string ``query``; ``None`` for 404."""
         raise NotImplementedError
 
     def outage(self) -> Fault | None:
-        """Return the fault of all responses at present, if any."""
+        """Return the fault of all responses of the simulated host at present, if any."""
         return None
 
     def __enter__(self) -> Self:
@@ -153,7 +153,7 @@ class BoardServer:
         self._thread.join()
 
     def admit(self, at: float) -> Fault | None:
-        """Return the fault for the request that arrived at ``at``."""
+        """Return the fault for the request that arrived at the simulated host at ``at``."""
         with self._lock:
             quick = self.enforce_seconds is not None and at - self._last_arrival < self.enforce_seconds
             self._last_arrival = at
@@ -167,7 +167,7 @@ class BoardServer:
             return self.outage()
 
     def log(self, record: RequestRecord) -> None:
-        """Record a request; called before its response is sent."""
+        """Record a request to the simulated host; called before its response is sent."""
         with self._lock:
             self._requests.append(record)
 
@@ -225,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
         return http_date(now) if now is not None and timestamp is None else super().date_time_string(timestamp)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Suppress the log; requests are recorded in memory."""
+        """Suppress the simulated host's log; requests are recorded in memory."""
 
     def _head(self, status: int, page: Page, extra: Iterable[tuple[str, str]]) -> None:
         self.send_response(status)
@@ -345,5 +345,5 @@ def _bomb() -> bytes:
 
 
 def http_date(moment: datetime) -> str:
-    """Return the HTTP date of a naive UTC ``moment``, truncated to seconds."""
+    """Return the HTTP date that a simulated host sends for a naive UTC ``moment``, truncated to seconds."""
     return email.utils.format_datetime(datetime.fromtimestamp(int(to_epoch(naive_utc(moment))), UTC), usegmt=True)

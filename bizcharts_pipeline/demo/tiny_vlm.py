@@ -29,7 +29,8 @@ _PATCH_PIXELS = 28 * 28
 
 
 def build_tiny_vlm(folder: Path, corpus: Sequence[str], seed: int = 0) -> None:
-    """Write the model and its processor into ``folder``, in the hub's format.
+    """Write a tiny random vision-language model, for the demo and tests, and its processor into ``folder``, in the
+    hub's format.
 
     Args:
         corpus: texts similar to the training texts, from which the tokenizer's byte pairs are learned.

@@ -63,7 +63,7 @@ class TrainingReport:
 
 
 def require_training() -> None:
-    """Check that all requirements are installed, before minutes are spent.
+    """Check that all that the training of `demo --full` requires is installed, before minutes are spent.
 
     Raises:
         NotInstalled: one is missing; the message says how to install it.

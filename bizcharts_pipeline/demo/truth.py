@@ -56,7 +56,7 @@ class Recovery:
 
 
 def recovery(world: World, database: Database) -> Recovery:
-    """Compare the published hours with the truth of ``world``."""
+    """Compare the published hours with the truth of the simulated ``world``."""
     with database.read() as connection:
         scores = connection.execute(_SCORES).fetchnumpy()
         hours = connection.execute(_HOURS).fetchnumpy()
@@ -80,7 +80,8 @@ def recovery(world: World, database: Database) -> Recovery:
 def days_beside_mood(
     world: World, database: Database, parameters: FearGreedSettings, days: int, now: datetime
 ) -> list[DayBesideMood]:
-    """Return the newest days of the index at ``now`` (naive UTC), newest first, each with the true mood."""
+    """Return the newest days of the index at ``now`` (naive UTC), newest first, each with the true mood of the
+    simulated board."""
     with database.read() as connection:
         readings = newest_readings(connection, "day", days)
     mark = marks_borderline(readings)

@@ -30,7 +30,7 @@ _WORLD = "world.json"
 
 
 def remember_world(home: Path, world: World, days: int) -> None:
-    """Store the parameters of the world from which the demo in ``home`` was made."""
+    """Store the parameters of the simulated world from which the demo in ``home`` was made."""
     content = {"seed": world.seed, "start": world.start.isoformat(), "days": days}
     write_atomically(home / _WORLD, json.dumps(content).encode())
 

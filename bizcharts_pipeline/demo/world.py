@@ -46,21 +46,22 @@ class World:
 
     @cached_property
     def sticky(self) -> WorldThread:
-        """The board's sticky thread."""
+        """The simulated board's sticky thread."""
         return sticky_thread(self.start)
 
     def mood(self, moment: datetime) -> float:
-        """Return the hidden mood, -1 to 1."""
+        """Return the simulated board's hidden mood, -1 to 1."""
         return self.mood_path.at(moment)
 
     def threads_between(self, begin: datetime, end: datetime) -> list[WorldThread]:
-        """Return the threads posted in [``begin``, ``end``), oldest first, without the sticky."""
+        """Return the simulated threads posted in [``begin``, ``end``), oldest first, without the sticky."""
         first, last = int(to_epoch(begin) // DAY_SECONDS), int(to_epoch(end) // DAY_SECONDS)
         days = (self._day(day) for day in range(first, last + 1))
         return [thread for day in days for thread in day.threads if begin <= thread.posted_at < end]
 
     def catalog(self, moment: datetime) -> list[dict[str, Any]]:
-        """Return ``catalog.json`` at ``moment``: ten pages of fifteen threads, latest bump first."""
+        """Return the simulated board's ``catalog.json`` at ``moment``: ten pages of fifteen threads, latest bump
+        first."""
         at = to_epoch(moment)
         entries = [sticky_entry(self.sticky)]
         entries += [thread_entry(thread, replies, at, self.start) for thread, replies in self._board(at)]
@@ -70,7 +71,8 @@ class World:
         ]
 
     def changed_at(self, moment: datetime) -> datetime:
-        """Return the time of the last change of the catalogue at ``moment``: a thread, a reply or a deleted file."""
+        """Return the time of the last change of the simulated board's catalogue at ``moment``: a thread, a reply or a
+        deleted file."""
         at = to_epoch(moment)
         latest = to_epoch(self.sticky.posted_at)
         for thread, replies in self._board(at):
@@ -80,13 +82,13 @@ class World:
         return from_epoch(latest)
 
     def archived(self, moment: datetime) -> list[int]:
-        """Return the numbers of recent threads that have dropped off the board, ascending."""
+        """Return the numbers of recent threads that have dropped off the simulated board, ascending."""
         shown = {thread.thread_id for thread, _ in self._board(to_epoch(moment))}
         recent = self.threads_between(moment - ARCHIVED_FOR, moment)
         return [thread.thread_id for thread in recent if thread.thread_id not in shown]
 
     def picture_owner(self, tim: int) -> WorldThread | None:
-        """Return the thread whose picture has the number ``tim``."""
+        """Return the simulated thread whose picture has the number ``tim``."""
         second = tim // 1_000_000
         if abs(second - to_epoch(self.start)) > 4000 * DAY_SECONDS:
             return None
@@ -97,7 +99,7 @@ class World:
     def as_archive(
         self, thread: WorldThread, *, image_url: str = _PUBLIC_IMAGE_URL, board: str = "biz"
     ) -> SourceThread:
-        """Return ``thread`` as stored by an archive, with its final counts."""
+        """Return the simulated ``thread`` as stored by an archive, with its final counts."""
         kept = thread.file_deleted_at is None
         return SourceThread(
             thread_id=thread.thread_id,

@@ -28,7 +28,7 @@ class Draft:
 
 
 def write_post(stance: Stance, rng: random.Random, wordless: float = _WORDLESS) -> Draft:
-    """Write one post of ``stance``, whose text says nothing with the probability ``wordless``."""
+    """Write one simulated post of ``stance``, whose text says nothing with the probability ``wordless``."""
     filler = _Slots(rng)
     ironic = stance != "neutral" and rng.random() < _IRONY
     silent = rng.random() < wordless
@@ -46,14 +46,14 @@ def write_post(stance: Stance, rng: random.Random, wordless: float = _WORDLESS) 
 
 
 def write_copypasta(stance: Stance, rng: random.Random) -> Draft:
-    """Write the text of a raid, which is posted repeatedly."""
+    """Write the text of a simulated raid, which is posted repeatedly."""
     filler = _Slots(rng)
     text = filler.fill(rng.choice(phrases.COPYPASTA[stance]))
     return Draft(None, _markup(text, rng), tuple(filler.coins))
 
 
 def write_general(index: int, rng: random.Random) -> tuple[str, Draft]:
-    """Write the next thread of a recurring general; also return its name."""
+    """Write the next thread of a simulated board's recurring general; also return its name."""
     name, title, text = phrases.GENERALS[index % len(phrases.GENERALS)]
     number = rng.randint(1000, 9999)
     link = f"https://boards.example/{name}/resources/{rng.getrandbits(64):016x}{rng.getrandbits(64):016x}"

@@ -25,12 +25,13 @@ class Cut:
 
     @property
     def found(self) -> bool:
-        """Whether the means differ by more than chance allows."""
+        """Whether the means before and after the cut differ by more than chance allows: the stream has drifted."""
         return abs(self.difference) > self.bound
 
 
 def cuts(stream: Sequence[Floats], level: float, design_effect: float = 1.0) -> list[Cut]:
-    """Return, for the end of each day but the first, the newest place where the window was cut, or the likeliest one.
+    """Return the cuts that ADWIN makes in a stream of daily values that may drift: for the end of each day but the
+    first, the newest place where the window was cut, or the likeliest one.
 
     Args:
         stream: the values of each day.

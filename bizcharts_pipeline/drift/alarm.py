@@ -1,9 +1,9 @@
 """When the measures add up to an alarm, and how often that happens by chance.
 
 An alarm is raised by the accuracy on labels alone, or by two label-free measures that each exceeded their limits on
-three days running. The two measures of the vocabulary count as one: a fad brings new words and makes no model worse.
-The two of the model's confidence count as two. The budget of false alarms is stated first, and the levels of the
-measures follow from it:
+three days running. The class mix is none of them: it leaves its limits for as long as the mood has changed. The two
+measures of the vocabulary count as one: a fad brings new words and makes no model worse. The two of the model's
+confidence count as two. The budget of false alarms is stated first, and the levels of the measures follow from it:
 
 * Label-free: each of ``m`` measures exceeds its limits on a day with the probability ``a`` (Bonferroni), so that two or
   more do with at most ``m a / 2`` (Markov), whatever their correlation. An alarm uses up three such days, so a month of
@@ -14,7 +14,7 @@ measures follow from it:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bizcharts_pipeline.drift.measured import LABEL_FREE, LABELS, Measure, Measured
+from bizcharts_pipeline.drift.measured import COUNTED, LABELS, Measure, Measured
 from bizcharts_pipeline.drift.windows import GAP, WEEK
 
 DAYS_RUNNING = 3
@@ -36,17 +36,17 @@ class Verdict:
 
 
 def label_free_level(measures: int) -> float:
-    """Return the level of each of ``measures`` label-free measures."""
+    """Return the level of each of ``measures`` label-free measures of drift."""
     return FALSE_ALARMS_LABEL_FREE * DAYS_RUNNING * NEEDED / (MONTH * max(1, measures))
 
 
 def label_level() -> float:
-    """Return the level of the accuracy on labels."""
+    """Return the level of the measure of drift that is the accuracy on labels."""
     return FALSE_ALARMS_LABELS / MONTH
 
 
 def verdict(found: Sequence[Measured], before: Sequence[Mapping[str, bool]]) -> Verdict:
-    """Return the verdict of a day.
+    """Return the verdict of a day: which measures of drift raise an alarm.
 
     ``before`` has the days before, each with whether a measure had exceeded its limits; days without a report are empty
     and stop a run of days.
@@ -55,14 +55,14 @@ def verdict(found: Sequence[Measured], before: Sequence[Mapping[str, bool]]) -> 
     by_name = {each.measure: each for each in found}
     running = tuple(
         name
-        for name in LABEL_FREE
+        for name in COUNTED
         if name in by_name and by_name[name].exceeded and all(day.get(name, False) for day in last)
     )
     labels = LABELS in by_name and by_name[LABELS].exceeded
     enough = len({_SAME_AS.get(name, name) for name in running}) >= NEEDED
     by = (*((LABELS,) if labels else ()), *(running if enough else ()))
     measurable = [each for each in found if each.value is not None]
-    free = sum(each.measure in LABEL_FREE for each in measurable) >= NEEDED
+    free = sum(each.measure in COUNTED for each in measurable) >= NEEDED
     false = free * FALSE_ALARMS_LABEL_FREE + any(each.measure == LABELS for each in measurable) * FALSE_ALARMS_LABELS
     return Verdict(by, running, false)
 
@@ -77,15 +77,15 @@ class Standing:
 
 
 def standing(day: int, judged: Verdict, before: Standing | None) -> Standing | None:
-    """Return the alarm that stands on ``day``. It ends when nothing has raised it for a week, so that a measure near
-    its limit makes one alarm and not several."""
+    """Return the drift alarm that stands on ``day``. It ends when nothing has raised it for a week, so that a measure
+    near its limit makes one alarm and not several."""
     if judged.by:
         return Standing(before.since if before else day, day, judged.by)
     return before if before and day - before.raised < QUIET_DAYS else None
 
 
 def reference_end(day: int, before: Standing | None) -> int | None:
-    """Return the day before which the reference has to end, if that is earlier than usual.
+    """Return the day before which the weeks that drift is measured against have to end, if that is earlier than usual.
 
     While an alarm stands, the reference stays the one before it, so that what is wrong does not become what is normal;
     for four weeks at most, as topics change.

@@ -5,16 +5,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from bizcharts_pipeline.drift.adwin import cuts
+from bizcharts_pipeline.drift.adwin import Cut, cuts
 from bizcharts_pipeline.drift.alarm import label_free_level, label_level
 from bizcharts_pipeline.drift.labelled import LabelledPost, accuracy
 from bizcharts_pipeline.drift.limits import limits_of
-from bizcharts_pipeline.drift.measured import LABEL_FREE, Measure, Measured, unmeasured
+from bizcharts_pipeline.drift.measured import COUNTED, LABEL_FREE, Measure, Measured, unmeasured
 from bizcharts_pipeline.drift.mix import class_mix
 from bizcharts_pipeline.drift.panel import Floats, Panel, standard_error
 from bizcharts_pipeline.drift.slang import candidates
 from bizcharts_pipeline.drift.texts import CERTAINTY, CONFIDENCE, UNKNOWN, Texts
 from bizcharts_pipeline.drift.windows import WEEK, Windows, windows_of
+
+LEAST_AREA = 0.001  # an AUC nearer to 0 or 1 counts as this near
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,14 @@ class Evidence:
 
     @property
     def panel(self) -> Panel:
-        """The scored posts."""
+        """The scored posts from which drift is measured."""
         return self.texts.panel
 
 
 def assess(
     evidence: Evidence, end: int, reference_until: int | None = None, *, with_slang: bool = True
 ) -> list[Measured]:
-    """Return every measure of the week before day ``end`` of the panel.
+    """Return every measure of drift of the week before day ``end`` of the panel.
 
     Args:
         evidence: what is read; what comes after ``end`` is not looked at.
@@ -47,7 +49,7 @@ def assess(
     windows = windows_of(evidence.panel, end, reference_until)
     if isinstance(windows, str):
         return [*(unmeasured(measure, windows) for measure in LABEL_FREE), labels]
-    level = label_free_level(len(LABEL_FREE))
+    level = label_free_level(len(COUNTED))
     return [
         class_mix(evidence.panel, evidence.returns, windows, level),
         _domain(evidence.texts, windows, level),
@@ -59,14 +61,19 @@ def assess(
 
 
 def _domain(texts: Texts, windows: Windows, level: float) -> Measured:
+    """Return the classifier's AUC against that of earlier weeks. The limit is computed from logits, as it would lie
+    above 1 otherwise, where topics come and go."""
+    from scipy.special import expit, logit
+
     earlier = np.array([texts.separation(each) for each in windows.earlier])
-    limits, found = limits_of(earlier, level), texts.separation(windows.present)
+    limits = limits_of(logit(earlier.clip(LEAST_AREA, 1 - LEAST_AREA)), level)
+    found, threshold = texts.separation(windows.present), float(expit(limits.centre + limits.reach))
     return Measured(
         "domain",
         value=found,
-        reference=limits.centre,
-        threshold=limits.centre + limits.reach,
-        exceeded=found > limits.centre + limits.reach,
+        reference=float(expit(limits.centre)),
+        threshold=threshold,
+        exceeded=found > threshold,
         n=texts.shift(windows.present).n,
         details={"earlier_weeks": len(earlier)},
     )
@@ -107,19 +114,24 @@ def _shifted(measure: Measure, texts: Texts, windows: Windows, figure: int, leve
 
 
 def _confidence(texts: Texts, windows: Windows, level: float) -> Measured:
-    """Return the greatest change of confidence that ADWIN sees at the end of one of the week's days."""
+    """Return the greatest fall of confidence that ADWIN finds at the end of one of the week's days, else the greatest
+    change. A rise is no sign of a model that reads worse, so it does not count as exceeded."""
     stream, design_effect = texts.confidence_residuals(windows.present)
     found = [cut for cut in cuts(stream, level / WEEK, design_effect) if cut.seen >= len(stream) - WEEK]
     if not found:
         return unmeasured("confidence", "too few days have posts")
-    newest = max(found, key=lambda cut: (cut.found, abs(cut.difference) / max(cut.bound, 1e-300)))
+
+    def falls(cut: Cut) -> bool:
+        return cut.found and cut.difference < 0
+
+    chosen = max(found, key=lambda cut: (falls(cut), cut.found, abs(cut.difference) / max(cut.bound, 1e-300)))
     shift = texts.shift(windows.present)
     return Measured(
         "confidence",
-        value=newest.difference,
+        value=chosen.difference,
         reference=0.0,
-        threshold=newest.bound if newest.difference >= 0 else -newest.bound,
-        exceeded=newest.found,
+        threshold=-chosen.bound,
+        exceeded=falls(chosen),
         n=shift.n,
         details={"mean": float(shift.mean[CONFIDENCE]), "design_effect": design_effect},
     )

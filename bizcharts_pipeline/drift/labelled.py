@@ -28,7 +28,8 @@ class LabelledPost:
 def accuracy(
     labelled: Sequence[LabelledPost], confusion: Sequence[Sequence[int]] | None, end: int, level: float
 ) -> Measured:
-    """Return the accuracy on the labelled posts of the four weeks before day ``end``.
+    """Return, as a measure of drift, the champion's accuracy on the labelled posts of the four weeks before day
+    ``end``.
 
     ``confusion`` is that on gold (rows: truth, columns: said), ``None`` if the model was never evaluated. It counts as
     exceeded where the upper end of Newcombe's interval (1998, from two of Wilson's) for the difference is below zero,
@@ -59,7 +60,7 @@ def accuracy(
         lo=lo,
         hi=hi,
         reference=expected,
-        threshold=right / n - upper,
+        threshold=_limit(n, expected, worth, reach),
         exceeded=upper < 0,
         n=n,
         details={"days": LABELLED_DAYS, "gold": sum(gold)},
@@ -76,6 +77,16 @@ def _difference_end(now: float, n: int, before: float, worth: float, reach: floa
     """Return the upper end of Newcombe's interval for the difference of two shares, now less before."""
     upper, lower = wilson(now * n, n, reach)[1], wilson(before * worth, worth, reach)[0]
     return now - before + math.hypot(upper - now, before - lower)
+
+
+def _limit(n: int, before: float, worth: float, reach: float) -> float:
+    """Return the share now below which the upper end of that interval is below 0; 0 if there is none."""
+    from scipy.optimize import brentq
+
+    def upper(now: float) -> float:
+        return _difference_end(now, n, before, worth, reach)
+
+    return float(brentq(upper, 0, before)) if upper(0) < 0 < upper(before) else 0.0
 
 
 def _normal_quantile(level: float) -> float:

@@ -20,7 +20,8 @@ class Limits:
 
 
 def limits_of(earlier: Floats, level: float) -> Limits:
-    """Return the limits that a further value exceeds to one given side with the probability ``level``."""
+    """Return the limits of a measure of drift that a further week's value exceeds to one given side with the
+    probability ``level``."""
     from scipy.stats import t
 
     count = len(earlier)
@@ -29,8 +30,8 @@ def limits_of(earlier: Floats, level: float) -> Limits:
 
 
 def distance(earlier: Floats, present: Floats) -> float:
-    """Return how far ``present`` (d,) lies from the mean of ``earlier`` (weeks, d), in standard deviations of weeks
-    (Mahalanobis), with the uncertainty of that mean; NaN if the earlier weeks do not vary."""
+    """Return how far the week ``present`` (d,) has drifted from the mean of ``earlier`` (weeks, d), in standard
+    deviations of weeks (Mahalanobis), with the uncertainty of that mean; NaN if the earlier weeks do not vary."""
     away = present - earlier.mean(axis=0)
     covariance = np.atleast_2d(np.cov(earlier, rowvar=False)) * (1 + 1 / len(earlier))
     if np.linalg.matrix_rank(covariance) < len(present):
@@ -39,7 +40,8 @@ def distance(earlier: Floats, present: Floats) -> float:
 
 
 def distance_limit(weeks: int, dimensions: int, level: float) -> float:
-    """Return the distance that a further week exceeds with the probability ``level``."""
+    """Return the distance from the earlier weeks that a further week without drift exceeds with the probability
+    ``level``."""
     from scipy.stats import f
 
     quantile = float(f.isf(level, dimensions, weeks - dimensions))

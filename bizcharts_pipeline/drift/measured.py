@@ -7,6 +7,8 @@ from typing import Any, Literal
 Measure = Literal["class mix", "domain", "unknown words", "expected accuracy", "confidence", "labels"]
 
 LABEL_FREE: tuple[Measure, ...] = ("class mix", "domain", "unknown words", "expected accuracy", "confidence")
+# Those that can raise an alarm: a change of the class mix, while it lasts, is one of the mood.
+COUNTED = LABEL_FREE[1:]
 LABELS: Measure = "labels"
 
 
@@ -29,5 +31,5 @@ class Measured:
 
 
 def unmeasured(measure: Measure, reason: str, n: int = 0) -> Measured:
-    """Return that a measure could not be taken, and why."""
+    """Return the result for a measure of drift that could not be computed, with the reason."""
     return Measured(measure, n=n, details={"reason": reason})

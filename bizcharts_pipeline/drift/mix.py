@@ -19,7 +19,7 @@ MIN_PRICED = 0.8  # share of the days whose returns are known; with fewer no pri
 
 
 def class_mix(panel: Panel, returns: Floats, windows: Windows, level: float) -> Measured:
-    """Return the distance of the week's class mix from what was expected.
+    """Return, as a measure of drift, the distance of the week's class mix from what was expected.
 
     ``returns`` are the price's daily log returns of the seven days before the panel's first day, then of its days; NaN
     where there is none.
@@ -57,7 +57,8 @@ def class_mix(panel: Panel, returns: Floats, windows: Windows, level: float) -> 
 
 
 def daily_shares(panel: Panel) -> tuple[Floats, Floats]:
-    """Return each day's mean probabilities of bearish and bullish (days, 2), NaN with too few posts, and its posts."""
+    """Return each day's mean probabilities of bearish and bullish in the panel (days, 2), NaN with too few posts, and
+    its posts."""
     posts = np.diff(panel.starts)
     sums = np.column_stack([np.bincount(panel.day_of, panel.probabilities[:, k], minlength=panel.days) for k in (0, 2)])
     shares = np.full((panel.days, 2), np.nan)
@@ -67,7 +68,8 @@ def daily_shares(panel: Panel) -> tuple[Floats, Floats]:
 
 
 def causes_of(returns: Floats) -> Floats:
-    """Return the regressors of each day: the returns of it, of the day before, and of the five days before that."""
+    """Return the regressors by which the price explains each day's class mix without drift: the returns of it, of the
+    day before, and of the five days before that."""
     days = len(returns) - LAGS
     place = LAGS + np.arange(days)
     before = np.sum([returns[place - lag] for lag in range(2, LAGS)], axis=0)

@@ -40,23 +40,24 @@ class Panel:
 
     @property
     def days(self) -> int:
-        """Number of days."""
+        """Number of days of the panel."""
         return len(self.starts) - 1
 
     @cached_property
     def day_of(self) -> Ints:
-        """The day of each post, from 0: (n,)."""
+        """The day of each post of the panel, from 0: (n,)."""
         return np.repeat(np.arange(self.days), np.diff(self.starts))
 
     @cached_property
     def design(self) -> Floats:
-        """1 and the probabilities of bearish and bullish: (n, 3). The three probabilities add up to one, so two will
-        do."""
+        """The panel's regressors of each post, 1 and the probabilities of bearish and bullish: (n, 3). The three
+        probabilities add up to one, so two will do."""
         return np.column_stack([np.ones(len(self.probabilities)), self.probabilities[:, [0, 2]]])
 
     @cached_property
     def vectors(self) -> Floats:
-        """TF-IDF of each post's different words, hashed with signs to 128 dimensions, of length 1 or 0: (n, 128)."""
+        """TF-IDF of the different words of each post of the panel, hashed with signs to 128 dimensions, of length 1 or
+        0: (n, 128)."""
         posts, size = len(self.thread_ids), len(self.vocabulary)
         found_in = np.bincount(self.word_ids, minlength=size)
         weights = np.log((1 + posts) / (1 + found_in)) + 1
@@ -73,11 +74,12 @@ class Panel:
         return np.repeat(np.arange(len(self.thread_ids)), np.diff(self.word_starts))
 
     def posts(self, first: int, end: int) -> slice:
-        """Return the places of the posts of the days from ``first`` up to but without ``end``."""
+        """Return the places of the panel's posts of the days from ``first`` up to but without ``end``."""
         return slice(int(self.starts[first]), int(self.starts[end]))
 
     def unknown_share(self, posts: slice, known: NDArray[np.bool_]) -> Floats:
-        """Return the share of each post's different words that are not ``known`` (vocabulary,); 0 without words."""
+        """Return the share of the different words of each of the panel's ``posts`` that are not ``known``
+        (vocabulary,); 0 without words."""
         begin, end = self.word_starts[posts.start], self.word_starts[posts.stop]
         owner = self._post_of_word[begin:end] - posts.start
         unknown = np.bincount(owner, ~known[self.word_ids[begin:end]], minlength=posts.stop - posts.start)
@@ -85,17 +87,18 @@ class Panel:
         return unknown / np.maximum(count, 1)
 
     def found_in(self, posts: slice) -> Ints:
-        """Return the number of ``posts`` that have each word: (vocabulary,)."""
+        """Return the number of the panel's ``posts`` that have each word: (vocabulary,)."""
         begin, end = self.word_starts[posts.start], self.word_starts[posts.stop]
         return np.bincount(self.word_ids[begin:end], minlength=len(self.vocabulary))
 
     def day(self, place: int) -> date:
-        """Return the date of a day."""
+        """Return the date of a day of the panel."""
         return self.first + timedelta(days=place)
 
 
 def build_panel(posts: Sequence[ScoredText], first: date, days: int) -> Panel:
-    """Return the panel of ``posts``, which are in order of time and within the ``days`` days from ``first`` on."""
+    """Return the panel, from which drift is measured, of ``posts``: in order of time, within the ``days`` days from
+    ``first`` on."""
     words = tuple(words_of(post.text) for post in posts)
     places: dict[str, int] = {}
     different = [[places.setdefault(word, len(places)) for word in dict.fromkeys(each)] for each in words]
@@ -114,18 +117,19 @@ def build_panel(posts: Sequence[ScoredText], first: date, days: int) -> Panel:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of at least two letters, in lower case, without links and numbers."""
+    """Return the words of a post in the panel of drift: of at least two letters, in lower case, without links and
+    numbers."""
     # Equal words are one object: 50,000 posts have 2 million words, and 100,000 different ones.
     return tuple(map(sys.intern, _WORD.findall(normalise(text[:MAX_CHARACTERS]))))
 
 
 def daily_means(panel: Panel, values: Floats, posts: slice) -> Floats:
-    """Return the mean of ``values``, one for each of ``posts``, of each day that has any."""
+    """Return the mean of ``values``, one for each of the panel's ``posts``, of each day that has any."""
     day = panel.day_of[posts]
     count = np.bincount(day)
     return (np.bincount(day, values) / np.maximum(count, 1))[count > 0]
 
 
 def standard_error(means: Floats) -> float:
-    """Return the standard error of the mean of daily means; NaN with fewer than two."""
+    """Return the standard error of the mean of a panel's daily means; NaN with fewer than two."""
     return float(means.std(ddof=1) / math.sqrt(len(means))) if len(means) > 1 else math.nan

@@ -53,7 +53,7 @@ class DriftReport:
 
 
 def report_drift(database: Database, home: Path, now: datetime, *, spam_cut: float) -> DriftReport:
-    """Make and store the reports of the last three whole days that have none; return the newest.
+    """Make and store the drift reports of the last three whole days that have none; return the newest.
 
     The three days make up for missed runs: an alarm needs three days running. ``now`` is naive UTC; ``spam_cut`` is the
     index's.
@@ -82,7 +82,10 @@ def report_drift(database: Database, home: Path, now: datetime, *, spam_cut: flo
 
 
 def read_evidence(database: Database, home: Path, model: ModelVersion, last: date, spam_cut: float) -> Evidence:
-    """Return what the measures of the days up to ``last`` read."""
+    """Load the scored posts, prices and labels from which drift is measured for the days up to ``last``, included.
+
+    Posts whose spam score is ``spam_cut`` or higher are left out. The ledger of labels is in ``home``.
+    """
     first = last - timedelta(days=HISTORY_DAYS + FROZEN_DAYS + DAYS_RUNNING)
     days = (last - first).days + 1
     start, end = midnight(first), midnight(last) + DAY
@@ -120,7 +123,7 @@ def read_evidence(database: Database, home: Path, model: ModelVersion, last: dat
 
 
 def random_labels(ledger: LabelLedger, learnt: datetime | None) -> dict[int, int]:
-    """Return the class, 0 to 2, that most people gave to each post of the random stream.
+    """Return, to measure drift on labels, the class, 0 to 2, that most people gave to each post of the random stream.
 
     Posts that were first labelled by ``learnt`` may have taught the model and are left out; so are posts with a flag,
     and labels that were given with a suggestion in sight.

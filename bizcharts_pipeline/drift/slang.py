@@ -38,7 +38,8 @@ class Candidate:
 
 
 def candidates(panel: Panel, window: Window) -> list[Candidate]:
-    """Return the terms that rose most and that the lexicon does not know, the strongest first; coins are left out."""
+    """Return the terms of the panel that rose most and that the lexicon does not know, the strongest first; coins are
+    left out."""
     week = panel.posts(window.first, window.end)
     before = panel.posts(window.reference_first, window.reference_end)
     now: Counter[str] = Counter()

@@ -62,8 +62,9 @@ class Texts:
         return float(np.mean(found))
 
     def confidence_residuals(self, window: Window) -> tuple[list[Floats], float]:
-        """Return the confidences that the class mix does not explain, by day of reference and week, and their design
-        effect: by how much the variance of a day's mean exceeds that of independent posts, over the reference."""
+        """Return, to measure drift, the confidences that the class mix does not explain, by day of reference and week,
+        and their design effect: by how much the variance of a day's mean exceeds that of independent posts, over the
+        reference."""
         panel = self.panel
         reference = panel.posts(window.reference_first, window.reference_end)
         slopes = _regression(panel.design[reference], panel.confidence[reference, None])[:, 0]

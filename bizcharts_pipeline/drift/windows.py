@@ -40,7 +40,7 @@ class Windows:
 
 
 def windows_of(panel: Panel, end: int, reference_until: int | None = None) -> Windows | str:
-    """Return the windows of the week before day ``end``, or the reason why there are too few posts.
+    """Return the windows of the panel for the week before day ``end``, or the reason why there are too few posts.
 
     ``reference_until``: the day before which the reference has to end, if that is earlier than usual.
     """
@@ -49,7 +49,7 @@ def windows_of(panel: Panel, end: int, reference_until: int | None = None) -> Wi
     begun = next((day for day in range(panel.days) if panel.starts[day + 1] > panel.starts[day]), panel.days)
     weeks = min(MAX_WEEKS, max(0, until - begun) // WEEK)
     if weeks < MIN_WEEKS:
-        return f"scored posts reach back {weeks} weeks before the last {1 + GAP_WEEKS}; {MIN_WEEKS} are needed"
+        return f"scored posts reach back {weeks} weeks before the last {1 + GAP_WEEKS} weeks; {MIN_WEEKS} are needed"
     length = (weeks - GAP_WEEKS) // 2
     present = Window(first, end, until - length * WEEK, until)
     if (posts := _count(panel, present.first, present.end)) < MIN_POSTS:

@@ -15,14 +15,15 @@ _TITLES = {
     "labels": "Accuracy on posts labelled at random",
 }
 _IN_PERCENT = {"unknown words", "expected accuracy", "labels"}
+_AT_MOST_ONE = {"domain", "unknown words"}
 _SHARES = ("bearish", "bullish", "expected_bearish", "expected_bullish")
 _MIX = "{bearish} bearish and {bullish} bullish, expected {expected_bearish} and {expected_bullish}"
 # Of each measure what is said while it is within its limits, and beyond them.
 _PHRASES = {
     "class mix": (
-        f"The class mix of the last 7 days is as expected from {{causes}}: {_MIX}.",
-        f"The class mix of the last 7 days is not as expected from {{causes}}: {_MIX}. By itself that is a change of "
-        "the mood, not of the model.",
+        f"The class mix of the last 7 days is no farther than usual from what is expected from {{causes}}: {_MIX}.",
+        f"The class mix of the last 7 days is farther than usual from what is expected from {{causes}}: {_MIX}. That "
+        "is a change of the mood, not of the model.",
     ),
     "domain": (
         "The vocabulary of the last 7 days differs from the weeks before no more than usual: AUC {compared}.",
@@ -51,7 +52,7 @@ COLUMNS = ["measure", "value", "95 %", "expected", "limit", "exceeded", "n", "in
 
 
 def verdict_sentence(rows: Sequence[DriftRow]) -> str:
-    """Return what a report adds up to, and how often such an alarm is false."""
+    """Return what a drift report adds up to, and how often such an alarm is false."""
     found = next((row for row in rows if row.measure == VERDICT), None)
     if found is None:
         return "There is no drift report yet."
@@ -69,16 +70,18 @@ def verdict_sentence(rows: Sequence[DriftRow]) -> str:
 
 
 def sentences(rows: Sequence[DriftRow]) -> list[str]:
-    """Return a sentence for each measure."""
+    """Return a sentence for each measure of a drift report."""
     return [sentence(row) for row in rows if row.measure != VERDICT]
 
 
 def sentence(row: DriftRow) -> str:
-    """Return what a measure says."""
+    """Return what a measure of drift says."""
     if row.value is None or row.threshold is None or row.reference is None:
         return f"Not measured: {row.details.get('reason', 'no reason is known')}."
     value, reference, limit = (_figure(row.measure, each) for each in (row.value, row.reference, row.threshold))
     compared = f"{value} (expected {reference}, limit {limit})"
+    if row.measure in _AT_MOST_ONE and row.threshold >= 1:
+        return f"{_TITLES[row.measure]}: {compared}. There are too few weeks before for a limit that can be exceeded."
     within, beyond = _PHRASES[row.measure]
     causes = "the weeks before and Bitcoin's returns" if row.details.get("prices") else "the weeks before, no prices"
     details = {**row.details, **{name: _percent(row.details[name], 0) for name in _SHARES if name in row.details}}
@@ -86,12 +89,12 @@ def sentence(row: DriftRow) -> str:
 
 
 def as_preview(rows: Sequence[DriftRow]) -> Preview:
-    """Return the measures as a table."""
+    """Return the measures of a drift report as a table."""
     return Preview(COLUMNS, [tuple(as_record(row).values()) for row in rows if row.measure != VERDICT])
 
 
 def as_record(row: DriftRow) -> dict[str, Any]:
-    """Return a measure as a row of the table, by column."""
+    """Return a measure of drift as a row of the table, by column."""
     known = row.lo is not None and row.hi is not None
     between = f"{_figure(row.measure, row.lo)} to {_figure(row.measure, row.hi)}" if known else ""
     cells = (
@@ -108,7 +111,7 @@ def as_record(row: DriftRow) -> dict[str, Any]:
 
 
 def rising_terms(rows: Sequence[DriftRow]) -> Preview:
-    """Return the terms that rose, candidates for the lexicon."""
+    """Return the terms that rose according to a drift report, candidates for the lexicon."""
     terms = [term for row in rows for term in row.details.get("rising_terms", ())]
     return Preview(
         ["term", "posts", "posts before", "standard errors", "examples"],

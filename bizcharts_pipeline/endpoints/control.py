@@ -21,6 +21,10 @@ _START_VARIABLE = "RUNPOD_INIT_TIMEOUT"  # seconds after which RunPod gives up a
 QUEUE_DELAY_SECONDS = 0.5  # a waiting job starts a worker after it
 
 
+class EndpointGone(PodError):
+    """RunPod has no such endpoint."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """An endpoint as RunPod describes it."""
@@ -44,7 +48,7 @@ class Control:
         self._api = RestApi((_ENDPOINTS, _GPUS), sleep)
 
     def usd_per_hour(self, pools: tuple[str, ...]) -> Decimal:
-        """Return the highest price of a worker with a GPU of ``pools``.
+        """Return the highest price of a serverless worker with a GPU of ``pools``.
 
         Raises:
             NotOffered: a pool has no GPU with a price.
@@ -61,11 +65,11 @@ class Control:
         return max(price for found in prices.values() for price in found)
 
     def every(self) -> list[Endpoint]:
-        """Return all endpoints of the account."""
+        """Return all serverless endpoints of the account at RunPod."""
         return [_endpoint(entry) for entry in self._api.every(_ENDPOINTS, "endpoints")]
 
     def create(self, name: str, settings: EndpointSettings) -> Endpoint:
-        """Create an endpoint without a worker that runs.
+        """Create a serverless endpoint without a worker that runs.
 
         Raises:
             OrderRefused: the order will never be accepted.
@@ -87,7 +91,7 @@ class Control:
         return _endpoint(_success(reply, (200, 201)))
 
     def update(self, endpoint_id: str, settings: EndpointSettings) -> None:
-        """Give an endpoint the image and the limits of the settings."""
+        """Give a serverless endpoint the image and the limits of the settings."""
         body = {
             "image": settings.image,
             "env": {_START_VARIABLE: str(settings.start_seconds)},
@@ -97,12 +101,19 @@ class Control:
         _success(self._api.ask("PATCH", f"{_ENDPOINTS}/{check_id(endpoint_id)}", body=body), (200,))
 
     def scale(self, endpoint_id: str, most: int, idle_seconds: int) -> None:
-        """Set the maximum of workers, 0 or 1; none of them is kept without work."""
+        """Set the maximum of workers of a serverless endpoint, 0 or 1; none of them is kept without work.
+
+        Raises:
+            EndpointGone: there is no such endpoint.
+        """
         body = {"workers": _workers(most, idle_seconds)}
-        _success(self._api.ask("PATCH", f"{_ENDPOINTS}/{check_id(endpoint_id)}", body=body), (200,))
+        reply = self._api.ask("PATCH", f"{_ENDPOINTS}/{check_id(endpoint_id)}", body=body)
+        if is_unknown(reply):
+            raise EndpointGone(f"RunPod has no endpoint {endpoint_id}; `bizcharts endpoint delete` ends its record.")
+        _success(reply, (200,))
 
     def delete(self, endpoint_id: str) -> bool:
-        """Delete an endpoint; return whether it was there."""
+        """Delete a serverless endpoint; return whether it was there."""
         reply = self._api.ask("DELETE", f"{_ENDPOINTS}/{check_id(endpoint_id)}")
         if is_unknown(reply):
             return False

@@ -1,4 +1,4 @@
-"""Deploys, scales and deletes this installation's endpoint, and reaps what nothing asked for.
+"""Deploys, scales and deletes this installation's endpoint, and deletes endpoints that are not recorded as deployed.
 
 An endpoint's name contains the installation and the model (as `pods.names`), and the ledger has it before it is
 ordered: one that results from a lost answer is found by its name, adopted by the next `deploy`, or deleted by the
@@ -7,13 +7,14 @@ reaper.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.core.errors import reason_of
-from bizcharts_pipeline.core.sqlite import is_known
-from bizcharts_pipeline.endpoints.control import MOST_WORKERS, Control, Endpoint
+from bizcharts_pipeline.core.ledgers import is_known
+from bizcharts_pipeline.endpoints.control import MOST_WORKERS, Control, Endpoint, EndpointGone
 from bizcharts_pipeline.endpoints.ledger import LEDGER, EndpointLedger, EndpointRow
 from bizcharts_pipeline.endpoints.queue import Queue
 from bizcharts_pipeline.pods.errors import AccessDenied, PodError, Uncertain, WrongSetting
@@ -36,7 +37,7 @@ class UnknownEndpoint(PodError):
 def deploy(
     settings: Settings, model_version: str, control: Control, now: datetime, sleep: Callable[[float], None] = time.sleep
 ) -> EndpointRow:
-    """Create the endpoint of a model, or adopt and update the one that is there.
+    """Create the serverless endpoint of a model, or adopt and update the one that is there.
 
     Raises:
         WrongSetting: no container image is set.
@@ -65,7 +66,8 @@ def deploy(
 
 
 def scale(settings: Settings, endpoint_id: str, most: int, control: Control, now: datetime) -> EndpointRow:
-    """Set the maximum of workers (0: none, and waiting jobs are removed) and the idle time of the settings.
+    """Set the maximum of workers of a serverless endpoint (0: none, and waiting jobs are removed) and the idle time of
+    the settings.
 
     Raises:
         PodError: it was not scaled.
@@ -85,7 +87,8 @@ def scale(settings: Settings, endpoint_id: str, most: int, control: Control, now
 
 
 def delete(settings: Settings, endpoint_id: str, control: Control, now: datetime) -> None:
-    """Delete an endpoint. The ledger says so first, so that the reaper completes a deletion that was interrupted.
+    """Delete a serverless endpoint. The ledger says so first, so that the reaper completes a deletion that was
+    interrupted.
 
     Raises:
         PodError: it was not deleted, or that is not known.
@@ -98,8 +101,8 @@ def delete(settings: Settings, endpoint_id: str, control: Control, now: datetime
 
 
 def reap(settings: Settings, open_control: Callable[[], Control] = Control) -> ReapReport | None:
-    """Delete each endpoint of this installation that is not deployed according to the ledger, and let none keep a
-    worker without work; ``None`` if this installation has never ordered one.
+    """Delete each serverless endpoint of this installation that is not deployed according to the ledger, and let none
+    keep a worker without work; ``None`` if this installation has never ordered one.
 
     Raises:
         PodError: the list of endpoints or the ledger cannot be read.
@@ -159,15 +162,16 @@ def _create(control: Control, name: str, settings: Settings, sleep: Callable[[fl
             if there := _named(control, name):
                 return there[0]
         raise Uncertain(
-            f"{error} The endpoint {name} may exist: repeat `bizcharts endpoint deploy`, which adopts it; otherwise "
-            "the reaper deletes it."
+            f"{str(error).rstrip('.')}. The endpoint {name} may exist: repeat `bizcharts endpoint deploy`, "
+            "which adopts it; otherwise the reaper deletes it."
         ) from None
 
 
 def _delete(control: Control, endpoint_id: str) -> None:
-    """Delete an endpoint; a worker that runs is ended first."""
-    control.scale(endpoint_id, 0, 1)
-    control.delete(endpoint_id)
+    """Delete an endpoint, unless it is gone already; a worker that runs is ended first."""
+    with suppress(EndpointGone):
+        control.scale(endpoint_id, 0, 1)
+        control.delete(endpoint_id)
 
 
 def _named(control: Control, name: str) -> list[Endpoint]:

@@ -32,17 +32,17 @@ class Job:
 
     @property
     def waits(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the job in a serverless endpoint's queue has not ended."""
         return self.state in WAITING
 
 
 class Queue:
-    """The queue of one endpoint.
+    """Client of the queue of one serverless endpoint. Every method may raise these errors.
 
     Raises:
         AccessDenied: the key is missing or refused.
-        OutOfFunds, OrderRefused: from every method: nothing was done.
-        Unsent, Busy: likewise, and a later request may succeed.
+        OutOfFunds, OrderRefused: nothing was done.
+        Unsent, Busy: nothing was done; a later request may succeed.
         Uncertain: it is unknown whether the request was carried out.
     """
 
@@ -51,22 +51,22 @@ class Queue:
         self._path = f"/{check_id(endpoint_id)}"
 
     def run(self, body: Mapping[str, Any]) -> Job:
-        """Put a job into the queue."""
-        return _job(self._post("run", body))
+        """Put a job into the serverless endpoint's queue."""
+        return job_in(self._post("run", body))
 
     def status(self, job_id: str) -> Job | None:
-        """Return the job; ``None`` if the queue has forgotten it."""
+        """Return the job of the serverless endpoint; ``None`` if the queue has forgotten it."""
         reply = ask("GET", f"{self._path}/status/{check_id(job_id)}", at=self._access, seconds=_SECONDS)
         if reply.status == 404 and reply.body is not None:
             return None
-        return _job(_success(reply))
+        return job_in(_success(reply))
 
     def cancel(self, job_id: str) -> None:
-        """End a job that waits or is executed."""
+        """End a job of the serverless endpoint that waits or is executed."""
         self._post(f"cancel/{check_id(job_id)}")
 
     def purge(self) -> None:
-        """Remove the jobs that wait for a worker."""
+        """Remove the jobs that wait for a worker of the serverless endpoint."""
         self._post("purge-queue")
 
     def _post(self, operation: str, body: Mapping[str, Any] | None = None) -> Reply:
@@ -81,10 +81,15 @@ def _success(reply: Reply) -> Reply:
     raise refused(reply)
 
 
-def _job(reply: Reply) -> Job:
+def job_in(reply: Reply) -> Job:
+    """Return the job that an answer of the serverless endpoint's queue describes.
+
+    Raises:
+        Uncertain: it describes none.
+    """
     body = reply.body if isinstance(reply.body, Mapping) else {}
     job_id, state = body.get("id"), body.get("status")
-    if not isinstance(job_id, str) or state not in WAITING | FAILED | {COMPLETED}:
+    if not isinstance(job_id, str) or not isinstance(state, str) or state not in WAITING | FAILED | {COMPLETED}:
         raise Uncertain(f"RunPod's answer does not describe a job: {reply.detail}")
     return Job(
         job_id,

@@ -14,7 +14,7 @@ _SCALE = 2  # of the PNG, for sharp screens
 
 
 def badge_text(reading: Reading | None) -> str:
-    """Return the text of the badge: value and class, or the reason why there is no value."""
+    """Return the text of the published badge: value and class, or the reason why there is no value."""
     if reading is None:
         return "no data yet"
     if reading.value is None:
@@ -24,7 +24,7 @@ def badge_text(reading: Reading | None) -> str:
 
 
 def svg_badge(reading: Reading | None) -> str:
-    """Draw the badge of ``reading``; ``None``: there was none yet."""
+    """Draw the published badge of ``reading`` as SVG; ``None``: there was none yet."""
     text = badge_text(reading)
     left, right = _width(NAME), _width(text)
     background, foreground = _colours(reading)
@@ -42,7 +42,7 @@ def svg_badge(reading: Reading | None) -> str:
 
 
 def png_badge(reading: Reading | None) -> bytes:
-    """Draw the same badge as a PNG of twice the size."""
+    """Draw the published badge as a PNG of twice the size."""
     from PIL import Image, ImageDraw, ImageFont
 
     text = badge_text(reading)

@@ -18,6 +18,7 @@ _BUCKET = (
 )
 _FINAL = Column("final", "true or false", "false: the bucket is still running, and the next run replaces the row")
 _MODEL = Column("model_version", "text", "the scoring model that the row was computed with")
+_BASIS = Column("basis", "text", "live: computed within two hours from posts seen on the board; else reconstructed")
 _COMPUTED = (
     Column("computed_at", "UTC time", "when this vintage of the row was computed"),
     Column("knowable_at", "UTC time", "when all that the row rests on was known, and it could first be computed"),
@@ -49,7 +50,7 @@ INDEX = (
     Column("coverage", "0 to 1", "share of the window's hours that were collected; empty: not known"),
     _FINAL,
     _MODEL,
-    Column("basis", "text", "live: computed within two hours from posts seen on the board; else reconstructed"),
+    _BASIS,
     *_COMPUTED,
 )
 COINS = (
@@ -62,6 +63,7 @@ COINS = (
     _N_EFF,
     _FINAL,
     _MODEL,
+    _BASIS,
     *_COMPUTED,
 )
 CANDLES = (
@@ -73,6 +75,21 @@ CANDLES = (
     Column("bucket_start", "UTC time", "begin of the hour that the reading is of; it ended at or before the open"),
     Column("knowable_at", "UTC time", "when the reading was knowable: at or before the open"),
     _MODEL,
+)
+
+SWITCHES = (
+    Column("switched_at", "UTC time", "when the model became champion"),
+    Column("model_version", "text", "the model"),
+    Column("former", "text", "the model that it replaced; empty: there was none"),
+    Column(
+        "published_at",
+        "UTC time",
+        "when its first reading was computed, which is where the published values break; empty: not all posts have its "
+        "score yet, or it was replaced before",
+    ),
+    Column("shift", "index points", "by how much the switch moved the index, as measured before it; empty: it was not"),
+    Column("shift_lo", "index points", "lower end of the shift's 90 % interval"),
+    Column("shift_hi", "index points", "upper end of the shift's 90 % interval"),
 )
 
 _COUNTS = Column("counts", "true or false", "whether it counts in the index: generals about stocks and the like do not")
@@ -116,8 +133,13 @@ COPIES = (
 )
 
 
+def times_of(columns: tuple[Column, ...]) -> list[str]:
+    """Return the names of the exported columns that hold times."""
+    return [column.name for column in columns if column.unit == "UTC time"]
+
+
 def as_markdown(title: str, tables: dict[str, tuple[Column, ...]]) -> str:
-    """Return the dictionary of ``tables`` (name to columns) as a Markdown document."""
+    """Return the data dictionary of the exported ``tables`` (name to columns) as a Markdown document."""
     parts = [f"# {title}", "", "Times are UTC. An empty cell means that there is no such number.", ""]
     for name, columns in tables.items():
         parts += [f"## {name}", "", "| column | unit | meaning |", "|---|---|---|"]

@@ -48,7 +48,7 @@ class Figures:
 
 
 def report_page(figures: Figures, parameters: FearGreedSettings) -> str:
-    """Return the report of an export."""
+    """Return the report of an export as an HTML page."""
     parts = ["<h1>Mood of 4chan's /biz/ board</h1>", *_now(figures, parameters), _plot(figures)]
     if figures.days:
         parts += ["<h2>By day</h2>", _days_table(figures.days[:SHOWN_DAYS])]
@@ -63,7 +63,7 @@ def report_page(figures: Figures, parameters: FearGreedSettings) -> str:
 
 
 def embed_page(figures: Figures, parameters: FearGreedSettings) -> str:
-    """Return the page that other sites may show in a frame."""
+    """Return the page with the current reading that other sites may show in a frame."""
     return document("Mood of /biz/", [*_now(figures, parameters), _plot(figures), f"<footer>{DISCLAIMER}</footer>"])
 
 
@@ -123,7 +123,8 @@ def _coins_table(coins: Sequence[CoinReading]) -> str:
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "numbers") -> str:
-    """Return a table of cells that are HTML already; ``kind`` is "words" if the last column has words."""
+    """Return a table of an exported page from cells that are HTML already; ``kind`` is "words" if the last column has
+    words."""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -132,7 +133,8 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str 
 
 
 def document(title: str, parts: Sequence[str]) -> str:
-    """Return a page with our style; ``title`` and ``parts`` are HTML already, empty parts are left out."""
+    """Return an exported HTML page with our style; ``title`` and ``parts`` are HTML already, empty parts are left
+    out."""
     body = "\n".join(part for part in parts if part)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from bizcharts_pipeline.core.clock import iso_utc
 from bizcharts_pipeline.core.file_lock import lock_file
 from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, sync
 from bizcharts_pipeline.exports.badge import png_badge, svg_badge
-from bizcharts_pipeline.exports.dictionary import COINS, INDEX, Column, as_markdown
+from bizcharts_pipeline.exports.dictionary import COINS, INDEX, SWITCHES, Column, as_markdown, times_of
 from bizcharts_pipeline.exports.errors import ExportError
 from bizcharts_pipeline.exports.pages import PLOTTED_DAYS, Figures, report_page
 from bizcharts_pipeline.settings import FearGreedSettings
@@ -35,9 +35,10 @@ from bizcharts_pipeline.warehouse.as_of import (
     newest_readings,
     revision,
 )
-from bizcharts_pipeline.warehouse.database import Database, connect
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import connect
 from bizcharts_pipeline.warehouse.interrupts import passed_on
-from bizcharts_pipeline.warehouse.published import CoinReading, Reading
+from bizcharts_pipeline.warehouse.model_previews import switches_sql
 from bizcharts_pipeline.warehouse.values import literal
 
 SCHEMA = 1  # of the files; grows when a column is renamed, removed or means something else
@@ -49,12 +50,11 @@ DICTIONARY: dict[str, tuple[Column, ...]] = {
     "index_day": INDEX,
     "coins_hour": COINS,
     "coins_day": COINS,
+    "model_switches": SWITCHES,
 }
-_TIMES = [field.name for kind in (Reading, CoinReading) for field in fields(kind) if field.type is datetime]
-TIMES = tuple(dict.fromkeys(_TIMES))
 # Parquet marks times as UTC; the text formats write ISO 8601 with a Z.
-_IN_UTC = ", ".join(f"{name}::TIMESTAMPTZ AS {name}" for name in TIMES)
-_AS_TEXT = ", ".join(f"strftime({name} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ') AS {name}" for name in TIMES)
+_IN_UTC = "{name}::TIMESTAMPTZ AS {name}"
+_AS_TEXT = "replace(strftime({name} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ'), '.000000Z', 'Z') AS {name}"
 _TEXT_FORMATS = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY true"}
 
 
@@ -112,8 +112,9 @@ def _copy_tables(database: Database, draft: Path, as_of: datetime | None) -> tup
             ("index_day", index_sql("day", as_of), "bucket_start"),
             ("coins_hour", coins_sql("hour", as_of), "bucket_start, coin_symbol"),
             ("coins_day", coins_sql("day", as_of), "bucket_start, coin_symbol"),
+            ("model_switches", switches_sql(as_of), "switched_at"),
         ):
-            copied = f"SELECT * REPLACE ({_IN_UTC}) FROM ({query}) ORDER BY {order}"
+            copied = f"SELECT * REPLACE ({_each_time(name, _IN_UTC)}) FROM ({query}) ORDER BY {order}"
             connection.execute(f"COPY ({copied}) TO {_file(draft, name, 'parquet')} (FORMAT parquet)")
         figures = Figures(
             newest_reading(connection, "hour", as_of),
@@ -134,11 +135,15 @@ def _convert(draft: Path) -> dict[str, int]:
                 counted_rows = connection.execute(f"SELECT count(*) FROM {parquet}").fetchone()
                 rows[name] = int(counted_rows[0]) if counted_rows else 0
                 for ending, options in _TEXT_FORMATS.items():
-                    query = f"SELECT * REPLACE ({_AS_TEXT}) FROM {parquet}"
+                    query = f"SELECT * REPLACE ({_each_time(name, _AS_TEXT)}) FROM {parquet}"
                     connection.execute(f"COPY ({query}) TO {_file(draft, name, ending)} ({options})")
     except duckdb.Error as error:
         raise ExportError(f"{draft.parent}: the tables were not written: {str(error).splitlines()[0]}") from None
     return rows
+
+
+def _each_time(table: str, expression: str) -> str:
+    return ", ".join(expression.format(name=name) for name in times_of(DICTIONARY[table]))
 
 
 def _file(draft: Path, name: str, ending: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 def cookie_values(header: str, name: str) -> Iterator[str]:
-    """Yield the values of the cookie ``name``: none, one, or several where paths or hosts differ."""
+    """Yield the values of the HTTP cookie ``name``: none, one, or several where paths or hosts differ."""
     for pair in header.split(";"):
         key, separator, value = pair.partition("=")
         if separator and key.strip() == name:

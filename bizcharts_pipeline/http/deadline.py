@@ -28,13 +28,13 @@ class Watchdog:
         self._socket: socket.socket | None = None
 
     def watch(self, connected: socket.socket | None) -> None:
-        """Make ``connected`` the socket to shut down."""
+        """Make ``connected`` the socket of the HTTP request to shut down at the deadline."""
         self._socket = connected
         if self.expired:
             self.expire()
 
     def expire(self) -> None:
-        """Shut the socket down now."""
+        """Shut the socket of the HTTP request down now."""
         self.expired = True
         if self._socket is not None:
             with suppress(OSError):
@@ -46,7 +46,7 @@ _current = threading.local()
 
 @contextmanager
 def cut_off_after(seconds: float) -> Iterator[Watchdog]:
-    """Abort this thread's requests through a :class:`DeadlineAdapter` after ``seconds``.
+    """Abort this thread's HTTP requests through a :class:`DeadlineAdapter` after ``seconds``.
 
     An enclosing block with an earlier deadline takes precedence.
     """
@@ -66,7 +66,9 @@ def cut_off_after(seconds: float) -> Iterator[Watchdog]:
 
 
 def seconds_left() -> float:
-    """Return the time left by the enclosing :func:`cut_off_after` of this thread; infinity without one."""
+    """Return the time left for HTTP requests by the enclosing :func:`cut_off_after` of this thread; infinity without
+    one.
+    """
     watchdog: Watchdog | None = getattr(_current, "watchdog", None)
     return float("inf") if watchdog is None else watchdog.ends_at - time.monotonic()
 

@@ -16,6 +16,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from bizcharts_pipeline.core.addresses import BadAddress, address_problem, origin
+from bizcharts_pipeline.core.blanking import blank
 from bizcharts_pipeline.http.deadline import DeadlineAdapter
 from bizcharts_pipeline.settings import is_loopback
 
@@ -23,8 +24,16 @@ MAX_GZIP_MEMBERS = 16  # servers send one; each needs a decoder
 MAX_RATIO = 100  # JSON and HTML have about 10; zeros have 1,000
 RATIO_FREE_BYTES = 1024 * 1024  # up to here any ratio is fine
 _PIECE = 64 * 1024
-# It logs a traceback for malformed headers; this module uses or refuses the headers that could be parsed.
-logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
+# They warn of malformed headers, with a traceback, and of contradictions between them; this module uses or refuses what
+# could be parsed. A filter stays where another library sets the level.
+for _name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.response"):
+    logging.getLogger(_name).addFilter(_is_error)
 
 
 class BodyRefused(Exception):
@@ -70,7 +79,8 @@ class BoundedSession(requests.Session):
         headers: Mapping[str, str] | None = None,
         **request: Any,
     ) -> requests.Response:
-        """Return the response of ``url`` with its body unread; call it within :func:`deadline.cut_off_after`.
+        """Send an HTTP request to ``url``; return the response with its body unread; call it within
+        :func:`deadline.cut_off_after`.
 
         ``timeouts`` in seconds: to connect, and between two reads. ``request`` holds the ``params``, ``json``, ``data``
         and ``auth`` of ``requests``.
@@ -93,7 +103,7 @@ class BoundedSession(requests.Session):
         )
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Prepare a request and verify that the client connects to the host of the given address."""
+        """Prepare an HTTP request and verify that the client connects to the host of the given address."""
         try:
             requested = origin(str(request.url))
             prepared = super().prepare_request(request)
@@ -105,7 +115,8 @@ class BoundedSession(requests.Session):
         return prepared
 
     def body(self, answer: requests.Response, most: int, expired: Callable[[], bool] = lambda: False) -> bytes:
-        """Return the complete, decompressed body of a response of this session.
+        """Return the complete, decompressed body of an HTTP response of this session, without the keys of this machine
+        that it repeats.
 
         Raises:
             BodyTooLarge: it has more than ``most`` bytes, compressed or not, or is a compression bomb.
@@ -113,12 +124,12 @@ class BoundedSession(requests.Session):
             UnrequestedEncoding
             urllib3.exceptions.HTTPError: the connection broke.
         """
-        return b"".join(self.pieces(answer, most, expired))
+        return blank(b"".join(self.pieces(answer, most, expired)), ())
 
     def pieces(
         self, answer: requests.Response, most: int, expired: Callable[[], bool] = lambda: False
     ) -> Iterator[bytes]:
-        """Yield the body in pieces; raises like :meth:`body`."""
+        """Yield the body of an HTTP response in pieces; raises like :meth:`body`."""
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
         plain = encoding in ("", "identity")
         if not plain and not (self.gzip and encoding in ("gzip", "x-gzip")):
@@ -146,7 +157,7 @@ def _received(answer: requests.Response, most: int, expired: Callable[[], bool] 
 
 
 def _unframed(answer: requests.Response) -> Iterator[bytes]:
-    """Yield the body without the framing of its chunks."""
+    """Yield the body of a response in chunked transfer encoding, decoded."""
     try:
         yield from answer.raw.stream(_PIECE, decode_content=False)
     except ValueError as error:  # urllib3 lets a chunk of a negative size through
@@ -154,7 +165,8 @@ def _unframed(answer: requests.Response) -> Iterator[bytes]:
 
 
 def gunzipped(pieces: Iterable[bytes], most: int, max_ratio: int | None = MAX_RATIO) -> Iterator[bytes]:
-    """Decompress a gzip stream in one pass, at most ``most`` bytes; detects an early end, which ``urllib3`` ignores.
+    """Decompress the gzip stream of an HTTP response in one pass, at most ``most`` bytes; detects an early end, which
+    ``urllib3`` ignores.
 
     Raises:
         BodyTooLarge, BodyTruncated

@@ -22,19 +22,26 @@ _DIRECTIONS = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # re-orde
 
 
 def clean(text: str) -> str:
-    """Return ``text`` without control characters (except tab and line ends); lone surrogates become U+FFFD."""
+    """Return ``text`` from a response or a file without control characters (except tab and line ends); lone surrogates
+    become U+FFFD.
+    """
     if text.isprintable():
         return text
     return _CONTROLS.sub("", _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
+def undirected(text: str) -> str:
+    """Return ``text`` from a response or a file cleaned and without bidirectional control characters."""
+    return _DIRECTIONS.sub("", clean(text))
+
+
 def one_line(text: str) -> str:
-    """Return ``text`` cleaned, on one line, with single spaces and without bidirectional control characters."""
-    return " ".join(_DIRECTIONS.sub("", clean(text)).split())
+    """Return ``text`` from a response as :func:`undirected` does, on one line, with single spaces."""
+    return " ".join(undirected(text).split())
 
 
 def cut(text: str | None, most: int, key: str, notes: list[str]) -> str | None:
-    """Return the first ``most`` characters of ``text``; a cut is added to ``notes``."""
+    """Return the first ``most`` characters of ``text`` from a response; a cut is added to ``notes``."""
     if text is None or len(text) <= most:
         return text
     notes.append(f"{key} cut at {most:,} of {len(text):,} characters")
@@ -42,7 +49,9 @@ def cut(text: str | None, most: int, key: str, notes: list[str]) -> str | None:
 
 
 def bounded(problems: list[str]) -> tuple[str, ...]:
-    """Return the first ``MAX_PROBLEMS``, each cut to ``PROBLEM_MAX_CHARACTERS``, and the number of the others."""
+    """Return the first ``MAX_PROBLEMS`` problems of a source's response, each cut to ``PROBLEM_MAX_CHARACTERS``, and
+    the number of the others.
+    """
     kept = [problem[:PROBLEM_MAX_CHARACTERS] for problem in problems[:MAX_PROBLEMS]]
     if len(problems) > MAX_PROBLEMS:
         kept.append(f"and {len(problems) - MAX_PROBLEMS} more")
@@ -62,12 +71,12 @@ _KINDS = {
 
 
 def json_kind(value: Any) -> str:
-    """Return the name of the JSON type that ``value`` was parsed from, for messages."""
+    """Return the name of the JSON type that ``value`` of a source's response was parsed from, for messages."""
     return _KINDS[type(value)]
 
 
 def whole_number(value: object) -> int:
-    """Return the integer that a field holds exactly: 7, '7', 7.0 or '7.0' (data frames write floats).
+    """Return the integer that a field from outside holds exactly: 7, '7', 7.0 or '7.0' (data frames write floats).
 
     Raises:
         ValueError: it is not an integer, or has an exponent (6.1E+07), as spreadsheets write rounded numbers.

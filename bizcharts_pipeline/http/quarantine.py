@@ -12,7 +12,9 @@ REASON_SUFFIX = ".reason.txt"
 
 
 def quarantine(folder: Path, name: str, body: bytes, reason: str) -> Path:
-    """Write ``body`` compressed into ``folder`` under ``name``, and ``reason`` next to it; return its path."""
+    """Write the ``body`` of a bad response compressed into ``folder`` under ``name``, and ``reason`` next to it; return
+    its path.
+    """
     path = folder / f"{name}.gz"
     write_atomically(path, gzip.compress(body, mtime=0))
     write_reason(path, reason)
@@ -21,16 +23,18 @@ def quarantine(folder: Path, name: str, body: bytes, reason: str) -> Path:
 
 
 def write_reason(path: Path, reason: str) -> Path:
-    """Write the reason why ``path`` was quarantined to a note next to it; return the note's path."""
+    """Write the reason why the response in ``path`` was quarantined to a note next to it; return the note's path."""
     note = path.with_name(f"{path.name}{REASON_SUFFIX}")
     note.write_text(f"{reason[:10_000]}\n", encoding="utf-8", errors="replace")
     return note
 
 
 def keep_newest(folder: Path) -> None:
-    """Remove the oldest files (``*.gz``) and their notes beyond ``MAX_FILES`` or ``MAX_BYTES``."""
+    """Remove the oldest files (``*.gz``) of a quarantine and their notes beyond ``MAX_FILES`` or ``MAX_BYTES``."""
     found = []
     for path in folder.glob("*.gz"):
+        if path.is_dir():  # found in a file's place; kept for whoever put it there
+            continue
         with suppress(FileNotFoundError):  # another process removed it
             status = path.stat()
             found.append((status.st_mtime_ns, path, status.st_size))

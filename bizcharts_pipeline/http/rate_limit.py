@@ -44,7 +44,9 @@ class _State:
     postponed_until: float = 0.0
 
     def wait(self, seconds: float, monotonic: float, wall: float) -> float:
-        """Return the seconds until the next request may start; a reboot or a changed clock never prolongs them."""
+        """Return the seconds until the next request to the host may start; a reboot or a changed clock never prolongs
+        them.
+        """
         wait = 0.0
         if self.started is not None and self.started <= monotonic:
             wait = self.started + seconds - monotonic
@@ -76,7 +78,8 @@ class RateLimit:
 
     @contextmanager
     def slot(self, deadline: float) -> Iterator[Slot]:
-        """Wait for a slot; set its ``sent_at``, and leave the block when the response begins.
+        """Wait until the rate limit of the host allows a request; set the slot's ``sent_at``, and leave the block when
+        the response begins.
 
         Args:
             deadline: a ``time.monotonic()``; a slot that cannot start by then is refused at once.
@@ -154,7 +157,8 @@ class RateLimit:
 
 
 def machine_folder() -> Path:
-    """Return this user's folder for the state shared by all of the user's processes; creates it on first use.
+    """Return this user's folder for the hosts' rate limits, shared by all of the user's processes; creates it on first
+    use.
 
     Raises:
         RateLimitFolderUnsafe: no folder is available that only this user controls.

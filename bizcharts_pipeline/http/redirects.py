@@ -7,7 +7,7 @@ from bizcharts_pipeline.http.errors import UnexpectedAnswer
 
 
 def redirect_target(url: str, location: str) -> str:
-    """Return the address that ``url`` redirects to by its ``location`` header.
+    """Return the address to which a response redirects from ``url`` by its ``location`` header.
 
     Raises:
         UnexpectedAnswer: the redirect is not allowed.

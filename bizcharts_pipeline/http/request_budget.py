@@ -1,4 +1,4 @@
-"""Request ledger on disk: request budgets that hold across restarts and all processes of an installation.
+"""Request ledger: request budgets that hold across restarts and all processes and machines of an installation.
 
 A request is booked before it is sent, in one transaction with the check; so no minute and no calendar month (UTC) ever
 holds more requests than its budget. A request that was booked but not sent (a crash, a pause that the host demanded)
@@ -15,7 +15,7 @@ from pathlib import Path
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.sqlite import connect, transaction
+from bizcharts_pipeline.core.ledgers import Connection, connect, of_newer_version, place, transaction, upgrade
 from bizcharts_pipeline.http.errors import SourceError
 from bizcharts_pipeline.http.session import PoliteSession, Response
 
@@ -61,12 +61,12 @@ class Allowance:
 
 @dataclass(frozen=True)
 class RequestLedger:
-    """The ledger in the SQLite file ``path``, created on first use. Times are naive UTC."""
+    """The ledger ``path``, created on first use. Times are naive UTC."""
 
     path: Path
 
     def book(self, source: str, allowance: Allowance, now: datetime) -> None:
-        """Book one request to ``source``, which may then be sent.
+        """Book one HTTP request to ``source``, which may then be sent.
 
         Raises:
             BudgetExhausted: the budget of the minute or month is used up.
@@ -90,27 +90,31 @@ class RequestLedger:
             )
 
     def left_this_month(self, source: str, allowance: Allowance, now: datetime) -> int:
-        """Return the remaining requests of the month's budget."""
+        """Return the remaining requests of a source's budget of the month."""
         with self._opened() as connection:
             return max(0, allowance.per_month - _count(connection, source, *_month(now)))
 
     def refused(self, source: str, reason: str, now: datetime) -> None:
-        """Back off from ``source`` after a refusal: 15 minutes, doubled by each consecutive refusal, at most a day."""
+        """Back off from ``source`` after it refused a request: 15 minutes, doubled by each consecutive refusal, at most
+        a day.
+        """
         with self._transaction() as connection:
             row = connection.execute("SELECT refusals FROM rests WHERE source = ?", (source,)).fetchone()
             refusals = row[0] + 1 if row else 1
             rest = min(FIRST_REST * 2 ** min(refusals - 1, 16), LONGEST_REST)
             connection.execute(
-                "INSERT OR REPLACE INTO rests VALUES (?, ?, ?, ?)", (source, _text(now + rest), refusals, reason)
+                "INSERT INTO rests VALUES (?, ?, ?, ?) ON CONFLICT (source) DO UPDATE "
+                "SET until = excluded.until, refusals = excluded.refusals, reason = excluded.reason",
+                (source, _text(now + rest), refusals, reason),
             )
 
     def answered(self, source: str) -> None:
-        """Reset the back-off of ``source``."""
+        """Reset the back-off from requests to ``source``."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM rests WHERE source = ?", (source,))
 
     def check_rest(self, source: str, now: datetime) -> None:
-        """Check that ``source`` is not backed off.
+        """Check that no back-off forbids requests to ``source``.
 
         Raises:
             SourceResting: it is; names the end and the reason.
@@ -124,27 +128,32 @@ class RequestLedger:
             )
 
     def claim(self, what: str, every: timedelta, now: datetime) -> bool:
-        """Return whether the task ``what`` is due, to one caller only; it is due again after ``every``."""
+        """Return whether the task ``what``, which sends requests, is due, to one caller only; it is due again after
+        ``every``.
+        """
         with self._transaction() as connection:
             row = connection.execute("SELECT at FROM claims WHERE what = ?", (what,)).fetchone()
             if row and timedelta(0) <= now - datetime.fromisoformat(row[0]) < every:
                 return False
-            connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (what, _text(now)))
+            connection.execute(
+                "INSERT INTO claims VALUES (?, ?) ON CONFLICT (what) DO UPDATE SET at = excluded.at", (what, _text(now))
+            )
             return True
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[Connection]:
         with self._opened() as connection, transaction(connection):
             yield connection
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _opened(self) -> Iterator[Connection]:
         try:
             with closing(connect(self.path)) as connection:
-                connection.executescript(_SCHEMA)
+                if not bring_up_to_date(connection):
+                    raise RequestLedgerError(of_newer_version(self.path))
                 yield connection
         except sqlite3.Error as error:
-            raise RequestLedgerError(f"{self.path}: the request ledger cannot be used: {error}") from error
+            raise RequestLedgerError(f"{place(self.path)}: the request ledger cannot be used: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -161,7 +170,7 @@ class BudgetedSession:
     clock: Callable[[], datetime] = utc_now
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Response:
-        """Book a request, send it, and return the response.
+        """Book a request of the source's budget, send it, and return the response.
 
         Raises:
             BudgetExhausted: nothing was sent.
@@ -171,9 +180,12 @@ class BudgetedSession:
         return self.session.get(url, headers=headers, max_bytes=MAX_BODY_BYTES, redirects=False)
 
 
-def _count(
-    connection: sqlite3.Connection, source: str, begin: datetime, end: datetime, *, inclusive: bool = True
-) -> int:
+def bring_up_to_date(connection: Connection) -> bool:
+    """Create the tables; return whether this program may use the ledger."""
+    return upgrade(connection, [_SCHEMA])
+
+
+def _count(connection: Connection, source: str, begin: datetime, end: datetime, *, inclusive: bool = True) -> int:
     """Count the requests at or after ``begin`` (only after it unless ``inclusive``) and before ``end``."""
     first = ">=" if inclusive else ">"
     row = connection.execute(

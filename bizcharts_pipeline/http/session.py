@@ -3,14 +3,12 @@
 import hashlib
 import json
 import random
-import re
 import time
 import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +16,13 @@ from typing import NoReturn
 
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
-from urllib3.exceptions import NameResolutionError
 
 from bizcharts_pipeline.core.addresses import address_problem, masked
-from bizcharts_pipeline.core.clock import naive_utc, utc_now
+from bizcharts_pipeline.core.blanking import blank
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.files import read_regular, write_atomically
+from bizcharts_pipeline.http.causes import cause_of
+from bizcharts_pipeline.http.dates import http_date, retry_after_seconds
 from bizcharts_pipeline.http.deadline import Watchdog, cut_off_after
 from bizcharts_pipeline.http.errors import (
     ResponseTooLarge,
@@ -135,7 +135,7 @@ class PoliteSession:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the session's HTTP connections."""
         self._session.close()
 
     def get(
@@ -147,7 +147,8 @@ class PoliteSession:
         max_bytes: int = MAX_BODY_BYTES,
         redirects: bool = True,
     ) -> Response:
-        """Return the response of ``url``; if ``conditional``, a 304 when the remembered response is still current.
+        """Request ``url`` and return the response; if ``conditional``, a 304 when the remembered response is still
+        current.
 
         ``headers`` are sent with this request only, and never to another origin. A body of more than ``max_bytes``,
         compressed or not, is not read. Without ``redirects``, exactly one request is sent per attempt.
@@ -175,7 +176,7 @@ class PoliteSession:
             attempt += 1
 
     def remember(self, response: Response) -> None:
-        """Let conditional ``get``s of this URL, in this and later runs, request only newer content."""
+        """Let conditional ``get``s of this response's URL, in this and later runs, request only newer content."""
         served = response.headers.get("last-modified")
         if self._validators is not None and response.status == 200:
             if served is not None and response.last_modified is not None:
@@ -222,8 +223,9 @@ class PoliteSession:
                         watchdog = exchange.enter_context(cut_off_after(seconds))
                         answer = exchange.enter_context(self._send(target, request))
                         slot.sent_at = watchdog.sent_at
-                    if answer.status_code in (429, 503) and (retry_after := answer.headers.get("Retry-After")):
-                        self.postpone(target, _retry_after_seconds(retry_after, answer.headers.get("Date")))
+                    if answer.status_code in (429, 503):
+                        pause = retry_after_seconds(answer.headers.get("Retry-After"), answer.headers.get("Date"))
+                        self.postpone(target, pause or 0.0)
                     if answer.is_redirect and request.redirects:
                         target = redirect_target(target, answer.headers.get("Location", ""))
                         continue
@@ -267,14 +269,6 @@ class PoliteSession:
         return Response(url, 200, body, utc_now(), last_modified, headers)
 
 
-def http_date(text: str) -> datetime | None:
-    """Return the naive UTC time of an HTTP date, ``None`` if it is invalid."""
-    try:
-        return naive_utc(parsedate_to_datetime(text))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-
-
 def _truncated(url: str, how: str) -> _Retryable:
     return _Retryable(ResponseTruncated(f"{url}: {how}; try again later"))
 
@@ -314,21 +308,10 @@ def _beginning(answer: requests.Response) -> bytes:
     try:
         received = bytes(answer.raw.read(EVIDENCE_BYTES, decode_content=False))
         if "gzip" in answer.headers.get("Content-Encoding", "").lower():
-            return zlib.decompressobj(wbits=31).decompress(received, EVIDENCE_BYTES)
-        return received
+            received = zlib.decompressobj(wbits=31).decompress(received, EVIDENCE_BYTES)
+        return blank(received, ())
     except (Urllib3Error, requests.RequestException, OSError, zlib.error):
         return b""
-
-
-def _retry_after_seconds(retry_after: str, served_at: str | None) -> float:
-    """Return the pause demanded by a Retry-After (RFC 9110, 10.2.3), by the server's own clock."""
-    if re.fullmatch(r"\s*\d{1,9}\s*", retry_after):
-        return float(retry_after)
-    until = http_date(retry_after)
-    if until is None:
-        return 0.0
-    now = http_date(served_at or "") or datetime.now(UTC).replace(tzinfo=None)
-    return (until - now).total_seconds()
 
 
 def _translated(url: str, error: Exception) -> SourceError | _Retryable:
@@ -342,16 +325,7 @@ def _translated(url: str, error: Exception) -> SourceError | _Retryable:
     if isinstance(error, requests.Timeout):
         return _Retryable(SourceUnreachable(f"{url}: no answer in time; the next run tries again"))
     if isinstance(error, requests.ConnectionError):
-        return _Retryable(SourceUnreachable(f"{url}: no connection ({masked(_cause(error))}); is the network up?"))
+        return _Retryable(SourceUnreachable(f"{url}: no connection ({masked(cause_of(error))}); is the network up?"))
     if isinstance(error, requests.RequestException):
         return UnexpectedAnswer(f"{url}: {masked(str(error))}; check the configured URL")
-    return _truncated(url, f"the connection broke within the body ({error})")
-
-
-def _cause(error: BaseException) -> str:
-    """Return the system's reason for a failed connection."""
-    reason = getattr(error.args[0] if error.args else None, "reason", error)
-    if isinstance(reason, NameResolutionError):
-        return "the host's name cannot be resolved"
-    below = reason.__cause__ or reason.__context__
-    return below.strerror if isinstance(below, OSError) and below.strerror else str(error)
+    return _truncated(url, f"the connection broke within the body ({cause_of(error)})")

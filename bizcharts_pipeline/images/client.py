@@ -41,7 +41,9 @@ class ImageClient:
         self.archive_list_url = f"{api_url}/{board}/archive.json"
 
     def source_of(self, url: str) -> Source | None:
-        """Return the host to which ``url`` belongs; ``None`` for any other, or if the path is not a file's."""
+        """Return the host of pictures to which ``url`` belongs; ``None`` for any other, or if the path is not a
+        file's.
+        """
         for source, base in self.image_urls.items():
             path = url.removeprefix(base)
             if path != url and len(path) <= _MAX_PATH_CHARACTERS and _PATH.fullmatch(path):
@@ -52,7 +54,7 @@ class ImageClient:
         """Return the response of ``url`` with the picture's bytes, not yet validated.
 
         Raises:
-            SourceNotFound: it does not exist (404 or 410).
+            SourceNotFound: the picture does not exist (404 or 410).
             ResponseTooLarge: it has more than ``max_bytes``.
             SourceError: its other subclasses, as raised by :meth:`PoliteSession.get`.
             ValueError: the URL is of another host; nothing was sent.
@@ -63,7 +65,8 @@ class ImageClient:
         return self._sessions[source].get(url, max_bytes=max_bytes)
 
     def archived_threads(self) -> frozenset[int]:
-        """Return the numbers of the threads that have left the board but can still be read there.
+        """Return the numbers of the threads that have left the board but can still be read there, so that their
+        pictures may stay.
 
         Raises:
             ArchiveListFormatError: the response is not a list of numbers.
@@ -82,7 +85,7 @@ class ImageClient:
         return frozenset(numbers)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the hosts of pictures."""
         for session in self._sessions.values():
             session.close()
 
@@ -97,7 +100,9 @@ def image_client(
     archive_seconds_per_request: float,
     contact: str = "",
 ) -> ImageClient:
-    """Return a client that respects the minimum interval of each host except loopback, regardless of the settings."""
+    """Return a client for pictures that respects the minimum interval of each host except loopback, regardless of the
+    settings.
+    """
     live_seconds = _polite(seconds_per_request, FOURCHAN_MINIMUM_SECONDS, image_url, api_url)
     archive_seconds = _polite(archive_seconds_per_request, WAROSU_MINIMUM_SECONDS, archive_image_url)
     return ImageClient(

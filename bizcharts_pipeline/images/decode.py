@@ -43,7 +43,7 @@ class Decoder(WorkerProcess):
         return self._problem or self.ready.get("nsfw_problem")
 
     def decode(self, content: bytes, outline: Outline) -> Decoded:
-        """Decode the first frame of ``content``, which :func:`examine` has accepted as ``outline``.
+        """Decode the first frame of the picture ``content``; ``outline`` is what :func:`examine` returned for it.
 
         Raises:
             PictureRejected: it cannot be decoded: the decoder crashed, or exceeded its time or memory limit.

@@ -11,5 +11,9 @@ class DecoderUnavailable(ImageError):
     """The decoder process does not start."""
 
 
+class StoreUnavailable(ImageError):
+    """A picture's file cannot be written: the disk is full or failing, or its folder is not writable."""
+
+
 class NothingToBlock(ImageError):
     """The input is neither a hash nor a post with a known picture."""

@@ -37,7 +37,7 @@ Reader = Callable[["Image"], tuple[list[str], float]]
 
 
 def main(max_pixels: int, cpu_seconds: int) -> None:
-    """Answer pictures until stdin ends."""
+    """Compute the features of pictures until stdin ends."""
 
     def load() -> tuple[Callable[[bytes], dict[str, Any]], dict[str, Any]]:
         network = _load_network()
@@ -180,7 +180,7 @@ def _load_reader() -> tuple[Reader | None, str | None]:
             }
         )
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}"[:300]
+        return None, worker.said_by(error)
 
     def reader(image: "Image") -> tuple[list[str], float]:
         small = image.copy()

@@ -64,7 +64,9 @@ class FeatureReport:
 
 
 def extractor_version() -> str:
-    """Return the version that the features are stored under; it names the text recognition, if that is installed."""
+    """Return the version that pictures' features are stored under; it names the text recognition, if that is
+    installed.
+    """
     try:
         return f"{CODE_VERSION}+{OCR_PACKAGE} {importlib.metadata.version(OCR_PACKAGE)}"
     except importlib.metadata.PackageNotFoundError:
@@ -80,7 +82,7 @@ class FeatureReader(WorkerProcess):
 
     @property
     def ocr_problem(self) -> str | None:
-        """Why no text is read; known after the start."""
+        """Why no text is read from pictures; known after the start."""
         return self.ready.get("ocr_problem")
 
     def read(self, content: bytes) -> ImageFeatures:

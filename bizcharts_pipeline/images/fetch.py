@@ -45,10 +45,15 @@ _NAMED_STATES = frozenset({"foreign", "rejected", "blocked", "failed"})
 
 @dataclass(frozen=True)
 class FetchReport:
-    """Result of one pass. ``problems`` has a message for each unusable picture, with its thread and the reason."""
+    """Result of one pass.
+
+    ``warnings`` concern the whole pass, as a host that is skipped. ``problems`` has a message for each unusable
+    picture, with its thread and the reason.
+    """
 
     counts: dict[str, int]  # pictures by their new status
     fates: FateReport
+    warnings: tuple[str, ...]
     problems: tuple[str, ...]
     more_waiting: bool
 
@@ -81,11 +86,12 @@ def fetch_pictures(
         DatabaseError: the database cannot be used.
         DecoderUnavailable: the decoder process does not start.
         LedgerError: full pictures are configured, and the label ledger cannot be read.
+        StoreUnavailable: a picture's file cannot be written.
     """
     fates = purge_deleted(database, home, client, now)
     waiting = _waiting(database, home, client, settings, now)
     counts: Counter[str] = Counter()
-    problems = [fates.problem] if fates.problem else []
+    problems = []
     with Decoder(settings.max_pixels) as decoder:
         work = _Pass(database, PictureStore(home), client, decoder, settings, now, Attempts.of_home(home))
         for picture in track(waiting, "Pictures", len(waiting)):
@@ -93,10 +99,11 @@ def fetch_pictures(
                 counts[row.status] += 1
                 if row.status in _NAMED_STATES:
                     problems.append(f"thread {row.thread_id} ({row.kind}): {row.status}: {row.reason}")
+    warnings = [fates.problem] if fates.problem else []
     if decoder.nsfw_problem:
-        problems.append(f"pictures cannot be rated and stay blurred: {decoder.nsfw_problem}")
-    problems += [f"{client.image_urls[source]} is skipped for now: {why}" for source, why in work.given_up.items()]
-    return FetchReport(dict(counts), fates, tuple(problems), len(waiting) == settings.per_run)
+        warnings.append(f"pictures cannot be rated and stay blurred: {decoder.nsfw_problem}")
+    warnings += [f"{client.image_urls[source]} is skipped for now: {why}" for source, why in work.given_up.items()]
+    return FetchReport(dict(counts), fates, tuple(warnings), tuple(problems), len(waiting) == settings.per_run)
 
 
 @dataclass

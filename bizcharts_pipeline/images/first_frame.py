@@ -11,8 +11,8 @@ _APNG = frozenset({b"acTL", b"fcTL", b"fdAT"})
 
 
 def first_frame(content: bytes, media_type: MediaType) -> bytes:
-    """Return ``content``, which ``structure.examine`` has accepted, with its first frame only; a picture with one frame
-    is unchanged.
+    """Return the picture ``content``, which ``structure.examine`` has accepted, with its first frame only; a picture
+    with one frame is unchanged.
 
     Raises:
         PictureRejected: it has both still and animated frames, of which programs show different ones.

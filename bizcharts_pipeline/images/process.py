@@ -54,11 +54,11 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
+        """The id of the worker process for pictures while it runs."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the process, unless it is running.
+        """Start the worker process for pictures, unless it is running.
 
         Raises:
             DecoderUnavailable: it does not start.
@@ -66,7 +66,7 @@ class WorkerProcess:
         self._process = self._process or self._start()
 
     def ask(self, content: bytes) -> dict[str, Any]:
-        """Return the answer to ``content``.
+        """Return the worker process's answer to the picture ``content``.
 
         A process that had answered before may have crashed because of an earlier picture, or of a lack of memory. So
         the picture is retried once, in a new process.
@@ -123,7 +123,7 @@ class WorkerProcess:
         return process
 
     def end(self) -> int:
-        """Stop the process, if necessary by force; return its exit status."""
+        """Stop the worker process for pictures, if necessary by force; return its exit status."""
         process, self._process, self._has_answered = self._process, None, False
         if process is None:
             return 0

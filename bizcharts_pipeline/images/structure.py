@@ -44,7 +44,7 @@ class Outline:
 
 
 def examine(content: bytes, *, max_bytes: int, max_pixels: int) -> Outline:
-    """Return the outline of a picture that may be decoded.
+    """Return the outline (format, size) of a picture that may be decoded.
 
     Raises:
         PictureRejected: it may not; see the module's docstring.

@@ -105,7 +105,7 @@ def expire_pictures(
 
 
 def tidy_store(database: Database, home: Path, now: datetime, *, dry_run: bool = False) -> TidyReport:
-    """Remove files without a row, left by killed runs, and mark pictures without a file.
+    """Remove pictures' files without a row, left by killed runs, and mark pictures without a file.
 
     Files of the last :data:`ORPHAN_KEPT` are kept. If most pictures' files are missing, the cause is probably an
     unmounted disk: then nothing is marked, and ``problem`` describes it.
@@ -159,8 +159,9 @@ def _old_files(paths: Iterable[Path], before: float) -> dict[Path, int]:
 
 
 def remove_files(store: PictureStore, withdrawal: Withdrawal) -> int:
-    """Remove the files that are no longer referenced; return their bytes. Call it in the withdrawal's write
-    transaction."""
+    """Remove the files of withdrawn pictures that are no longer referenced; return their bytes. Call it in the
+    withdrawal's write transaction.
+    """
     return sum(store.remove(file.sha256, cast(MediaType, file.media_type)) for file in withdrawal.files)
 
 

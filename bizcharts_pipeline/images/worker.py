@@ -47,7 +47,7 @@ def main(max_pixels: int, cpu_seconds: int, rate: bool) -> None:
 def serve(
     max_pixels: int, cpu_seconds: int, load: Callable[[], tuple[Answer, dict[str, Any]]], memory_bytes: int
 ) -> None:
-    """Answer pictures until stdin ends.
+    """Answer pictures until stdin ends, as a worker process of limited resources.
 
     Args:
         cpu_seconds: for each picture.
@@ -70,13 +70,18 @@ def serve(
         _send(outgoing, _guarded(answer, content))
 
 
+def said_by(error: Exception) -> str:
+    """Return what a picture library says about its failure, without the name of the class."""
+    return (str(error) or "no reason was given")[:300]
+
+
 def _guarded(answer: Answer, content: bytes) -> dict[str, Any]:
     try:
         return answer(content)
     except MemoryError:
         return {"error": "the decoder ran out of memory"}
     except Exception as error:  # a decoder may raise anything; continue with the next picture
-        return {"error": f"cannot be decoded: {type(error).__name__}: {error}"[:300]}
+        return {"error": f"cannot be decoded: {said_by(error)}"}
 
 
 def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
@@ -94,13 +99,17 @@ def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
 
 
 def decode(content: bytes, *, one_frame: bool = False) -> tuple[str, "Image"]:
-    """Return the format's name and the first frame in RGB, with transparency on white. ``one_frame``: more frames are
-    an error."""
-    from PIL import Image
+    """Return the name of the picture's format and its first frame in RGB, with transparency on white. ``one_frame``:
+    more frames are an error.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        file = Image.open(BytesIO(content), formats=FORMATS)
+        try:
+            file = Image.open(BytesIO(content), formats=FORMATS)
+        except UnidentifiedImageError:  # whose message has the address of an object
+            raise ValueError(f"it is none of {', '.join(FORMATS)}, or its header is damaged") from None
         if one_frame and getattr(file, "n_frames", 1) != 1:
             raise ValueError("it has more than one frame; later frames are not rated")
         file.load()
@@ -145,7 +154,7 @@ def _rated(image: "Image", rater: Rate | None) -> tuple[float | None, str | None
     try:
         return rater(image), None
     except Exception as error:
-        return None, f"not rated: {type(error).__name__}: {error}"[:300]
+        return None, f"not rated: {said_by(error)}"
 
 
 def _load_libraries(max_pixels: int) -> None:
@@ -169,7 +178,7 @@ def _load_model() -> tuple[Rate | None, str | None]:
         )
         classifier.warmup()
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}"[:300]
+        return None, said_by(error)
     return lambda image: classifier.classify(image).nsfw, None
 
 

@@ -32,8 +32,8 @@ WHEN MATCHED THEN UPDATE SET cluster_id = a.cluster_id
 
 
 def assign_clusters(database: Database, batch: int = BATCH) -> int:
-    """Assign a cluster to every post without one, and update later posts affected by that; return the number of
-    changes.
+    """Assign a cluster of near-duplicates, which the index counts once, to every post without one, and update later
+    posts affected by that; return the number of changes.
 
     A post that is found late may be the original of already assigned posts, so all posts within 48 hours of a change
     are processed again. The result does not depend on the order in which posts were found.

@@ -27,7 +27,7 @@ class CoinRows:
 
     @staticmethod
     def joined(parts: list["CoinRows"]) -> "CoinRows":
-        """The concatenated rows of ``parts``."""
+        """Return the concatenated readings of coins of ``parts``."""
         none, nothing = np.empty(0, np.int64), np.empty(0)
         parts = [CoinRows(none, none, none, nothing, Estimate(nothing, nothing)), *parts]
         return CoinRows(
@@ -62,7 +62,7 @@ class Coins:
         self.trail = follow_coins(start, cells, stance, grid.begin)
 
     def read(self, first: int, window_hours: int, until: int, *, running: bool) -> CoinRows:
-        """Read the coins from the market's reading number ``first`` on."""
+        """Return the index's readings of the coins from the market's reading number ``first`` on."""
         full = self.grid.count - SETTLING_HOURS
         parts = [
             self._read(begin, min(begin + CHUNK_HOURS, full), window_hours) for begin in range(first, full, CHUNK_HOURS)

@@ -42,12 +42,14 @@ class Deviations:
 
     @staticmethod
     def before(prior: Prior, coins: int) -> "Deviations":
-        """The state before the first mention of ``coins`` coins."""
+        """Return the state of the coins' filters before the first mention of ``coins`` coins."""
         bank = np.zeros((coins, len(SPREADS)))
         return Deviations(np.zeros(coins, np.int64), bank, bank, np.zeros(len(SPREADS)), Noise.before(prior))
 
     def of(self, place: Ints) -> "Deviations":
-        """The coins with indices ``place``, in that order; -1 is a coin that was never named."""
+        """Return the filters' state of the coins with indices ``place``, in that order; -1 is a coin that was never
+        named.
+        """
         # A row of zeros is appended for the index -1.
         seen = np.append(self.seen, 0)[place]
         mean, variance = (np.pad(bank, ((0, 1), (0, 0)))[place] for bank in (self.mean, self.variance))
@@ -83,7 +85,9 @@ class Trail:
         return order, self.cells.coin[order] * len(self.evidence) + self.cells.hour[order]
 
     def last_cells(self, hour: Ints, coin: Ints) -> Ints:
-        """The last cell of each ``coin`` at or before each ``hour`` (-1 to H - 1); -1 if there is none."""
+        """Return the last cell of each ``coin`` that its filters have seen at or before each ``hour`` (-1 to H - 1); -1
+        if there is none.
+        """
         order, keys = self._by_coin
         if not len(order):
             return np.full(len(hour), -1, np.int64)
@@ -92,7 +96,7 @@ class Trail:
         return np.where((place >= 0) & (self.cells.coin[found] == coin), found, -1)
 
     def at(self, row: int, begin: int) -> Deviations:
-        """The state of the bank after ``row`` hours since ``begin``."""
+        """Return the state of the coins' filters after ``row`` hours since ``begin``."""
         coins = len(self.start.seen)
         last = self.last_cells(np.full(coins, row - 1), np.arange(coins))
         new = last >= 0
@@ -103,7 +107,7 @@ class Trail:
 
 
 def follow_coins(start: Deviations, cells: Cells, market: Floats, begin: int) -> Trail:
-    """Run the bank over the settled ``cells``; ``market`` (H + 1,) is the market's stance after each hour.
+    """Run the coins' filters over the settled ``cells``; ``market`` (H + 1,) is the market's stance after each hour.
 
     Hour number h ends h + 1 hours after ``begin``; the market's stance after it is ``market[h + 1]``.
     """
@@ -147,7 +151,7 @@ def estimate_coins(
     begin: int,
     unsettled: list[tuple[Ints, Floats, Floats]],
 ) -> Estimate:
-    """Stance of ``coin`` (Q,) at ``moment`` (Q,), from the trail and the hours that are not settled yet.
+    """Estimate the stance of ``coin`` (Q,) at ``moment`` (Q,), from the trail and the hours that are not settled yet.
 
     Args:
         trail: of the settled cells.

@@ -36,7 +36,8 @@ class CopyGroup:
 
 
 def copy_groups(recent: RecentPosts, excluded: Collection[str], most: int) -> list[CopyGroup]:
-    """Return the ``most`` largest groups of at least two posts, the largest first, those that do not count last.
+    """Group the index's posts that have nearly the same text, and return the ``most`` largest groups of at least two,
+    the largest first, those that do not count in the index last.
 
     ``excluded`` are the generals that the index leaves out.
     """

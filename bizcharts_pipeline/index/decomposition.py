@@ -40,17 +40,19 @@ class Moment:
 
     @property
     def mean(self) -> Floats:
-        """State of each filter (B,)."""
+        """Stance by each of the index's filters (B,)."""
         hours = np.bincount(self.hour, self.part * self.score, len(self.hour_weight))
         return np.asarray(hours @ self.hour_weight + self.begin_weight * self.begin_mean)
 
     def weights(self, share: Floats) -> Floats:
-        """Weight of each post's whole hour (P,) if the filters had the shares ``share``."""
+        """Return the weight of each post's whole hour in the stance (P,) if the index's filters had the shares
+        ``share``.
+        """
         return np.asarray((self.hour_weight @ share)[self.hour])
 
 
 def moment_of(posts: Posts, level: Level, state_at: int, at: int, parameters: FearGreedSettings) -> Moment:
-    """Compute the stance at ``at`` and its weights.
+    """Compute the market's stance at ``at`` and the weights of posts in it.
 
     Args:
         posts: all that count, as loaded up to ``at``, from at least :func:`~.series.look_back` before ``state_at``.
@@ -127,17 +129,18 @@ class Contributions:
 
     @property
     def effect(self) -> Floats:
-        """Effect of each post (N,)."""
+        """Effect of each post on the change of the stance (N,)."""
         return self.came + self.left + self.reweighted + self.memory
 
     @property
     def rest(self) -> float:
-        """The part that belongs to no post."""
+        """The part of the stance's change that belongs to no post."""
         return self.begin + self.mixture
 
 
 def decompose(before: Moment, after: Moment) -> Contributions:
-    """Split the change of the stance from ``before`` to ``after``, which are of one model and one begin.
+    """Split the change of the market's stance from ``before`` to ``after``, which are of one model and one begin, into
+    terms.
 
     The sum of all terms is ``after.stance - before.stance``. Stances are taken relative to ``before.stance``: a post
     that says what the board said anyway has moved nothing. Posts count with the filters' shares of the later moment,

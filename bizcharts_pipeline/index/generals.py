@@ -25,7 +25,7 @@ class General:
 
 
 def generals(recent: RecentPosts, excluded: Collection[str], probability: float) -> list[General]:
-    """Return the generals, the one with the most threads first, and all other threads last.
+    """Return the mood of each general, the one with the most threads first, and all other threads last.
 
     ``excluded`` are those that the index leaves out; ``probability`` is that of the intervals.
     """

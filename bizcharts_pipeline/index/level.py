@@ -13,7 +13,9 @@ from bizcharts_pipeline.index.votes import Floats, Ints
 
 # Chosen by simulation (benchmarks/bench_estimator.py), not estimated.
 RATES = np.geomspace(3e-5, 2e-2, 10)  # variance of the walk's hourly step, in variances of one post
-SLOWEST_ERROR = 0.5  # factor on the slowest filter's variance, which overestimates its error if the mood is constant
+# Factors on the filters' variances: the slow ones lead where the mood is nearly constant, and err less then than their
+# variances say; where those of middle speed lead, the mood is often faster than they are.
+ERROR_FACTORS = np.array([0.45, 0.8, 0.9, 1.5, 1.5, 1.5, 1, 1, 1, 1])
 TEMPER = 0.7  # share of the log likelihood that counts: the model is an approximation
 EVIDENCE_HALF_LIFE_HOURS = 90 * 24
 NOISE_HALF_LIFE_HOURS = 5 * 24
@@ -43,7 +45,7 @@ class Noise:
 
     @staticmethod
     def before(prior: Prior) -> "Noise":
-        """The sums before the first post."""
+        """Return the sums from which one post's variance is estimated, before the first post."""
         return Noise(PRIOR_POSTS * prior.variance, PRIOR_POSTS, PRIOR_POSTS)
 
 
@@ -58,7 +60,7 @@ class Level:
 
     @staticmethod
     def before(prior: Prior) -> "Level":
-        """The state before the first post."""
+        """Return the state of the market's filters before the first post."""
         bank = np.ones(len(RATES))
         return Level(prior.mean * bank, PRIOR_LEVEL * prior.variance * bank, 0 * bank, Noise.before(prior))
 
@@ -76,22 +78,24 @@ class Path:
 
     @property
     def post_variance(self) -> Floats:
-        """Variance of one post (H + 1,)."""
+        """Variance of the stance of a single post, as the market's filters assume it (H + 1,)."""
         return np.maximum(self.deviation / self.square, MIN_VARIANCE)
 
     @property
     def error(self) -> Floats:
-        """Variance of an hour's mean times the hour's weight (H + 1,)."""
+        """Variance of an hour's mean stance times the hour's weight (H + 1,)."""
         return self.post_variance * self.square / self.weight
 
     def at(self, row: int) -> Level:
-        """The state of the bank after ``row`` hours."""
+        """Return the state of the market's filters after ``row`` hours."""
         noise = Noise(float(self.deviation[row]), float(self.square[row]), float(self.weight[row]))
         return Level(self.mean[row].copy(), self.variance[row].copy(), self.evidence[row].copy(), noise)
 
 
 def follow(level: Level, hours: Sums, window: Sums) -> Path:
-    """Run the bank over ``H`` settled ``hours``; ``window`` has the sums of the 24 hours up to each hour's end."""
+    """Run the market's filters over ``H`` settled ``hours``; ``window`` has the sums of the 24 hours up to each hour's
+    end.
+    """
     deviation, square, weight = fading_noise(level.noise, hours, window)
     count, bank = len(hours.n), len(RATES)
     means, variances, evidences = (np.empty((count + 1, bank)) for _ in range(3))
@@ -114,8 +118,8 @@ def follow(level: Level, hours: Sums, window: Sums) -> Path:
 
 
 def fading_noise(noise: Noise, hours: Sums, window: Sums) -> tuple[Floats, Floats, Floats]:
-    """The three noise sums before and after each hour (H + 1,); deviations are from the mean of the preceding 24
-    hours.
+    """Return the three sums from which one post's variance is estimated, before and after each hour (H + 1,);
+    deviations are from the mean of the preceding 24 hours.
     """
     # The mean is estimated from the same posts, which reduces the deviations by a share of 1 / n_eff.
     kept = np.maximum(1 - 1 / np.maximum(window.n_eff, 1.0), 0.5)
@@ -144,7 +148,8 @@ class Estimate:
 
 
 def estimate(path: Path, rows: Ints, unsettled: list[tuple[Floats, Floats, Floats]]) -> Estimate:
-    """Continue the bank from each settled row of ``rows`` (R,) over the hours that are not settled yet.
+    """Estimate the market's stance: continue the filters from each settled row of ``rows`` (R,) over the hours that are
+    not settled yet.
 
     ``unsettled`` has for each of these hours its length in hours, weight and mean stance, each (R,).
     """
@@ -156,12 +161,12 @@ def estimate(path: Path, rows: Ints, unsettled: list[tuple[Floats, Floats, Float
         gain = gains(variance, error, weight)
         mean = mean + gain * (stance[:, None] - mean)
         variance = variance * (1 - gain)
-    return Estimate(*mixed(mean, variance * _counted_error(), path.evidence[rows]))
+    return Estimate(*mixed(mean, variance * ERROR_FACTORS, path.evidence[rows]))
 
 
 def gains(variance: Floats, error: Floats, weight: Floats) -> Floats:
-    """Gain of each filter in an hour, (R, B): the share of its distance to the hour's mean that it moves; 0 in an hour
-    without a post.
+    """Return the gain of each of the index's filters in an hour, (R, B): the share of its distance to the hour's mean
+    that it moves; 0 in an hour without a post.
 
     ``variance`` (R, B) is the filters' before the hour; ``error`` and ``weight`` (R,) are the hour's.
     """
@@ -171,19 +176,15 @@ def gains(variance: Floats, error: Floats, weight: Floats) -> Floats:
 
 
 def shares(evidence: Floats) -> Floats:
-    """Weights of the filters in the mixture, proportional to exp(evidence): (..., B); they sum to 1."""
+    """Return the weights of the index's filters in their mixture, proportional to exp(evidence): (..., B); they sum to
+    1.
+    """
     share = np.exp(evidence - evidence.max(axis=-1, keepdims=True))
     return np.asarray(share / share.sum(axis=-1, keepdims=True))
 
 
 def mixed(mean: Floats, variance: Floats, evidence: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance (R,) of the mixture of filters (R, B)."""
+    """Return mean and variance (R,) of the mixture of the index's filters (R, B)."""
     share = shares(evidence)
     middle = (share * mean).sum(axis=-1)
     return middle, (share * (variance + (mean - middle[..., None]) ** 2)).sum(axis=-1)
-
-
-def _counted_error() -> Floats:
-    counted = np.ones(len(RATES))
-    counted[0] = SLOWEST_ERROR
-    return counted

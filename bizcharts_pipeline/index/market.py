@@ -33,22 +33,22 @@ class Grid:
 
     @staticmethod
     def of(at: int, until: int, lead: int) -> "Grid":
-        """The hours for the readings in ``(at, until]``."""
+        """Return the hours for the index's readings in ``(at, until]``."""
         begin = at - SETTLING_HOURS * HOUR
         return Grid(begin, lead, (until - begin) // HOUR)
 
     @property
     def settled(self) -> int:
-        """Number of hours that are settled at the last full one."""
+        """Number of the index's hours that are settled at the last full one."""
         return self.count - SETTLING_HOURS
 
     @property
     def full(self) -> int:
-        """End of the last full hour."""
+        """End of the last full hour of the index's readings."""
         return self.begin + self.count * HOUR
 
     def hours(self, votes: Votes) -> Ints:
-        """Index of each vote's hour, from the first hour of the lead; -1 if outside."""
+        """Return the index of each vote's hour, from the first hour of the lead; -1 if outside."""
         hour = hours_of(votes, self.begin - self.lead * HOUR)
         return np.where((hour >= 0) & (hour < self.lead + self.count), hour, -1)
 
@@ -65,7 +65,9 @@ class Market:
 
 
 def read_market(level: Level, votes: Votes, grid: Grid, until: int, window_hours: int, *, running: bool) -> Market:
-    """Read the market at every full hour of ``grid`` after its beginning, and at ``until`` if ``running``."""
+    """Estimate the market's readings of the index at every full hour of ``grid`` after its beginning, and at ``until``
+    if ``running``.
+    """
     sums = cell_sums(votes, grid.hours(votes), grid.lead + grid.count)
     settled = slice(grid.lead, grid.lead + grid.settled)
     path = follow(level, sums[SETTLED].part(settled), _trailing(sums[SETTLED], 24).part(settled))

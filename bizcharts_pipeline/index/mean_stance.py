@@ -26,7 +26,9 @@ NONE = MeanStance(0, None, None, None, None)
 
 
 def mean_stances(votes: Votes, group: Ints, groups: int, probability: float) -> list[MeanStance]:
-    """Return the mean stance of each group; ``group`` has one number per vote, -1 for none."""
+    """Return the mean stance of each group of posts, weighted as in the index; ``group`` has one number per vote, -1
+    for none.
+    """
     sums = cell_sums(votes, group, groups)[SETTLED]
     found = [NONE] * groups
     there = np.flatnonzero(sums.weight > 0)

@@ -45,7 +45,9 @@ def monthly_stances(
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str],
 ) -> list[Month]:
-    """Return the newest ``most`` calendar months up to ``now`` that have counted posts, newest first."""
+    """Return the mood of each of the newest ``most`` calendar months up to ``now`` that have counted posts, newest
+    first.
+    """
     starts = [datetime(now.year, now.month, 1)]
     while len(starts) < most and starts[0].year > 1:
         before = starts[0]

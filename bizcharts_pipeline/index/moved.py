@@ -21,6 +21,8 @@ from bizcharts_pipeline.index.moved_store import (
     load_words,
     model_at,
 )
+from bizcharts_pipeline.index.store import load_coverage
+from bizcharts_pipeline.index.stretch import Coverage
 from bizcharts_pipeline.index.sums import SETTLING_HOURS
 from bizcharts_pipeline.index.votes import HOUR, Floats, from_us, to_us
 from bizcharts_pipeline.settings import FearGreedSettings
@@ -77,6 +79,7 @@ class Change:
     model_to: str
     named_from: datetime  # posts made after this are itemized; all earlier ones are one term
     unnamed_weight: float  # of those earlier ones in the stance at ``start``
+    collected: float | None  # share of the hours between that were polled or archived; None: no time between
     came: Part
     left: Part
     reweighted: Part
@@ -91,12 +94,12 @@ class Change:
 
     @property
     def change(self) -> float:
-        """By how much the stance moved."""
+        """By how much the market's stance moved."""
         return self.stance_to - self.stance_from
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The terms, which add up to the change."""
+        """The terms, which add up to the change of the market's stance."""
         return (self.came, self.left, self.reweighted, self.memory, self.filters, self.model)
 
 
@@ -111,7 +114,7 @@ def explain_change(
     as_of: datetime | None = None,
     most: int = 10,
 ) -> Change:
-    """Explain what moved the stance from ``start`` to ``end`` (naive UTC), which are not in the future.
+    """Explain what moved the market's stance from ``start`` to ``end`` (naive UTC), which are not in the future.
 
     Args:
         database: read twice, for the time of a few queries; nothing is computed meanwhile.
@@ -135,6 +138,7 @@ def explain_change(
         def load(model: str, until: int) -> StoredPosts:
             return load_change(connection, model, first, until, parameters, excluded_generals, prior, as_of)
 
+        coverage = load_coverage(connection, first, last)
         stored = load(model_to, last)
         earlier = stored if model_from == model_to else load(model_from, first)
     before, after = _moments(stored, first, last, parameters)
@@ -156,6 +160,7 @@ def explain_change(
         model_to=model_to,
         named_from=from_us(stored.begin - SETTLING_HOURS * HOUR),
         unnamed_weight=found.begin_weight,
+        collected=_collected(coverage, as_of),
         **_terms(found, model_change),
         rest=found.rest + model_change,
         coins=views["coins"],
@@ -176,6 +181,13 @@ def _moments(
         moment_of(before, stored.level, stored.begin, start, parameters),
         moment_of(after, stored.level, stored.begin, end, parameters),
     )
+
+
+def _collected(coverage: Coverage, as_of: datetime | None) -> float | None:
+    if not len(coverage.covered):
+        return None
+    covered = coverage.covered if as_of is None else coverage.covered & (coverage.fetched_at <= to_us(as_of))
+    return float(covered.mean())
 
 
 def _change_without(stored: StoredPosts, start: int, end: int, parameters: FearGreedSettings, thread: int) -> float:

@@ -25,7 +25,7 @@ _TRAITS = """
 SELECT coalesce(t.general, ''), s.method
 FROM counted c JOIN thread_ops t USING (thread_id)
 JOIN scored_posts s ON s.thread_id = c.thread_id AND s.model_version = c.model_version
-ORDER BY c.rowid
+ORDER BY c.place
 """
 _WORDS = f"""
 SELECT thread_id, left(subject, {MAX_CHARACTERS}), left(op_text_clean, {MAX_CHARACTERS}), source,
@@ -61,7 +61,7 @@ class StoredPosts:
     scorers: list[str]  # of ``after``: which scorer answered
 
     def known(self, as_of: int) -> "StoredPosts":
-        """Return the part that was stored here by ``as_of``."""
+        """Return the part of the posts behind a change of the index that was stored here by ``as_of``."""
         known = self.after.known_at <= as_of
         return StoredPosts(
             begin=self.begin,
@@ -75,7 +75,8 @@ class StoredPosts:
 
 
 def model_at(connection: duckdb.DuckDBPyConnection, moment: datetime, as_of: datetime | None) -> str:
-    """The model of the reading that was published then; else of the newest vintage of that time."""
+    """Return the model whose scores the index of ``moment`` was made of: that of the reading published then; if there
+    was none, that of its newest vintage as of ``as_of``."""
     for known in (moment, as_of):
         if found := newest_readings(connection, "hour", 1, known, moment):
             return found[0].model_version
@@ -98,7 +99,8 @@ def load_change(
     prior: Callable[[duckdb.DuckDBPyConnection, str], Prior | None],
     as_of: datetime | None,
 ) -> StoredPosts:
-    """Load the posts since some days before ``start`` up to ``end``, and the filters' state that they continue.
+    """Load what a change of the index depends on: the posts since some days before ``start`` up to ``end``, and the
+    filters' state that they continue.
 
     Raises:
         ChangeNotExplained: there is no such state, or ``as_of`` can't be told apart in it.
@@ -161,7 +163,9 @@ def _check_state(connection: duckdb.DuckDBPyConnection, state: datetime, as_of: 
 
 
 def load_words(connection: duckdb.DuckDBPyConnection, threads: Sequence[int]) -> dict[int, ThreadWords]:
-    """Subject, text and source of each of ``threads``; of what the board deleted only the source."""
+    """Load subject, text and source of each of ``threads`` that moved the index; of what the board deleted only the
+    source.
+    """
     if not threads:
         return {}
     rows = connection.execute(_WORDS.format(threads=", ".join(map(str, threads)))).fetchall()

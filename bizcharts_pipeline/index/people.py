@@ -29,7 +29,8 @@ class Response:
 def people_stance(
     stance: Floats, variance: Floats, response: Response, interval: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Return people's net stance and the ends of its interval for ``R`` stances of a model with their variances.
+    """Return people's net stance and the ends of its interval, for the index's ``R`` stances by a model with their
+    variances.
 
     All are clipped to -1 and 1. If it is uncertain whether the model follows people, the interval is -1 to 1; if it
     does not follow them on gold, the stance is NaN too.

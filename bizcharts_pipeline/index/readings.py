@@ -16,7 +16,8 @@ WITH_VALUE = (NORMAL, THIN)
 
 
 def mid_rank(history: Floats, stances: Floats) -> Floats:
-    """Mid-rank percentile (0 to 100) of each of ``stances`` in ``history``, N ascending points.
+    """Return the index value: the mid-rank percentile (0 to 100) of each of ``stances`` in ``history``, N ascending
+    points.
 
     100 (#less + #equal / 2 + 1/2) / (N + 1)
     """
@@ -33,8 +34,8 @@ def index_values(
     day_stances: Floats,
     parameters: FearGreedSettings,
 ) -> tuple[tuple[Floats, ...], Ints]:
-    """Index values (0 to 100) of several series of ``stances`` at ``ends``, and the number of daily points in each
-    ranking.
+    """Return the index values (0 to 100) of several series of ``stances`` at ``ends``, and the number of daily points
+    in each ranking.
 
     A stance is ranked among the daily points of the last ``history_days`` strictly before its end. ``ends`` ascend.
     """
@@ -54,7 +55,7 @@ def index_values(
 
 
 def label_of(value: float) -> str:
-    """The class of a ``value``, rounded to an integer as it is printed."""
+    """Return the class, such as "Fear", of an index ``value``, rounded to an integer as it is printed."""
     printed = round(value)
     if printed < CLASS_EDGES[1]:
         return LABELS[0]
@@ -66,12 +67,12 @@ def label_of(value: float) -> str:
 
 
 def labels_of(values: Iterable[float]) -> list[str | None]:
-    """The class of each of ``values``; ``None`` for NaN."""
+    """Return the class, such as "Fear", of each of the index's ``values``; ``None`` for NaN."""
     return [None if np.isnan(value) else label_of(value) for value in values]
 
 
 def states_of(n_eff: Floats, calibrated: Bools, coverage: Floats, parameters: FearGreedSettings) -> list[str]:
-    """The state of each reading: the most serious one that applies (NaN coverage: unknown)."""
+    """Return the state of each of the index's readings: the most serious one that applies (NaN coverage: unknown)."""
     thin = (n_eff < parameters.thin_below) | (coverage < FULL_COVERAGE)
     choice = [n_eff < parameters.no_reading_below, ~calibrated, thin]
     states: list[str] = np.select(choice, [NO_READING, CALIBRATING, THIN], NORMAL).tolist()

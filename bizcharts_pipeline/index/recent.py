@@ -21,7 +21,7 @@ _TRAITS = """
 SELECT coalesce(t.general, '') AS general, coalesce(t.image_md5, '') AS image,
        CASE WHEN contains(t.op_text_clean, '://') OR contains(lower(t.op_text_clean), 'www.')
             THEN t.op_text_clean ELSE '' END AS linked
-FROM counted c JOIN thread_ops t USING (thread_id) ORDER BY c.rowid
+FROM counted c JOIN thread_ops t USING (thread_id) ORDER BY c.place
 """
 _ADVERTS = """
 SELECT m.coin_symbol, count(DISTINCT t.thread_id) FROM thread_ops t JOIN coin_mentions m USING (thread_id)
@@ -48,7 +48,7 @@ class RecentPosts:
 
     @property
     def inside(self) -> Bools:
-        """Whether each post was made in ``(start, end]`` (P,)."""
+        """Whether each of the index's recent posts was made in ``(start, end]`` (P,)."""
         return self.posts.posted_at > self.start
 
 
@@ -58,17 +58,19 @@ def load_recent(
     parameters: FearGreedSettings,
     as_of: datetime | None,
 ) -> RecentPosts | None:
-    """Load the posts of the last ``length`` up to ``as_of`` (naive UTC), or up to when the newest reading was computed,
-    and those of the 48 hours before them, as scored by the model of the newest reading. ``None``: there is none yet.
+    """Load the index's posts of the last ``length`` up to ``as_of`` (naive UTC), or up to when the newest reading was
+    computed, and those of the 48 hours before them, as scored by the model of the newest reading. ``None``: there is
+    none yet.
 
-    Left out are posts whose text was not held here by then, spam, pinned posts and posts by staff.
+    Left out are posts whose text was not held here by then or that were not scored by ``as_of``, spam, pinned posts and
+    posts by staff.
     """
     newest = newest_reading(connection, "hour", as_of)
     if newest is None:
         return None
     until = as_of or newest.computed_at
     end, start = to_us(until), to_us(until - length)
-    posts = load_posts(connection, newest.model_version, start - MEMORY, end, parameters, ())
+    posts = load_posts(connection, newest.model_version, start - MEMORY, end, parameters, (), scored_by=as_of)
     mentions = load_mentions(connection)
     traits = connection.execute(_TRAITS).fetchnumpy()
     adverts = _ADVERTS.format(

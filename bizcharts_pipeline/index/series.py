@@ -32,11 +32,13 @@ from bizcharts_pipeline.index.votes import (
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.text.duplicates import MEMORY
 
-METHOD = "filter-2"  # stored with every row; change it with any change of values
+METHOD = "filter-3"  # stored with every row; change it with any change of values
 
 
 def look_back(parameters: FearGreedSettings) -> int:
-    """How long before a state's moment posts are needed to continue from it, in microseconds."""
+    """Return the length of the period before a stored state of the index's filters whose posts are needed to continue
+    from that state, in microseconds.
+    """
     return (SETTLING_HOURS + lead_hours(parameters)) * HOUR + MEMORY
 
 
@@ -54,7 +56,7 @@ class Readings:
     history_days: int
 
     def state_at(self, at: int) -> State:
-        """The state at the end of a day in the range, or at its beginning."""
+        """Return the state from which the index continues at the end of a day in the range, or at its beginning."""
         if at == self.before.at:
             return self.before
         row = (at - self.before.at) // HOUR  # hours settled at that moment
@@ -86,7 +88,7 @@ def rebuild(
     coins_after: int = 0,
     running: bool = True,
 ) -> Readings:
-    """Compute every hourly reading in ``(state.at, until]``.
+    """Compute every hourly reading of the index in ``(state.at, until]``.
 
     Args:
         posts: all counted posts, from at least :func:`look_back` before ``state.at`` up to ``until``.
@@ -138,7 +140,7 @@ def _publish(
     stance = np.clip(market.estimate.mean, -1, 1)
     lo, hi = _interval(market.estimate.mean, market.estimate.variance, parameters)
     wide_lo, wide_hi = _wide_interval(ends, market, lo, hi, responses, parameters)
-    daily = (ends % DAY == 0) & (np.arange(len(ends)) < len(ends) - running) & (market.n > 0)
+    daily = daily_ends(ends, market.n, running=running)
     day_ends = np.concatenate([state.day_ends, ends[daily]])
     day_stances = np.concatenate([state.day_stances, stance[daily]])
     values, history = index_values(ends, (stance, lo, hi), day_ends, day_stances, parameters)
@@ -207,8 +209,15 @@ def _coin_readings(rows: CoinRows, live: Bools, parameters: FearGreedSettings) -
     return CoinReadings(rows.reading, rows.coin, rows.mentions, rows.n_eff, score, lo, hi, live[rows.reading])
 
 
+def daily_ends(ends: Ints, n: Ints, *, running: bool) -> Bools:
+    """Return which of the index's readings are daily points (R,): those at midnight with a post in the window, but not
+    a running hour's.
+    """
+    return np.asarray((ends % DAY == 0) & (np.arange(len(ends)) < len(ends) - running) & (n > 0))
+
+
 def lead_hours(parameters: FearGreedSettings) -> int:
-    """How many hours before the filters' begin the windows reach."""
+    """Return how many hours before the filters' begin the windows of the index's readings reach."""
     return max(parameters.window_hours, parameters.coin_window_hours)
 
 

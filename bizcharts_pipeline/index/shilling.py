@@ -40,7 +40,7 @@ class CoinSigns:
 
 
 def coin_signs(recent: RecentPosts, excluded: Collection[str], probability: float) -> list[CoinSigns]:
-    """Return each coin that is named, the one with the most suspected posts first.
+    """Return the signs of shilling of each coin that is named, the one with the most suspected posts first.
 
     Generals in ``excluded`` are left out, as in the index; ``probability`` is that of the intervals.
     """

@@ -45,22 +45,26 @@ FilterState = tuple[int, Level, tuple[str, ...], Deviations]  # at, market, coin
 
 
 def newest_state(connection: duckdb.DuckDBPyConnection, model_version: str, until: int) -> int | None:
-    """The newest stored moment at or before ``until``; ``None`` if there is none."""
+    """Return the newest moment at or before ``until`` for which the state of the index's filters is stored; ``None`` if
+    there is none.
+    """
     return _one(connection, _NEWEST, model_version, until)
 
 
 def oldest_state(connection: duckdb.DuckDBPyConnection, model_version: str, after: int) -> int | None:
-    """The oldest stored moment at or after ``after``; ``None`` if there is none."""
+    """Return the oldest moment at or after ``after`` for which the state of the index's filters is stored; ``None`` if
+    there is none.
+    """
     return _one(connection, _OLDEST, model_version, after)
 
 
 def kept(at: int, present: int) -> bool:
-    """Whether the state of a day's end ``at`` is kept at ``present``."""
+    """Whether the state of the index's filters of a day's end ``at`` is kept at ``present``."""
     return at >= present - RECENT or from_us(at).day == 1
 
 
 def load_filters(connection: duckdb.DuckDBPyConnection, model_version: str, at: int) -> FilterState:
-    """Load the state stored by :func:`save_states` for the moment ``at``, which must exist."""
+    """Load the state of the index's filters stored by :func:`save_states` for the moment ``at``, which must exist."""
     rows = connection.execute(_LOAD.format(**_names(model_version), at=literal(from_us(at)))).fetchall()
     figures = {series: np.array(found, np.float64) for series, _, found in rows}
     mean, variance, evidence = figures[_MARKET][_NOISE:].reshape(3, -1)
@@ -77,7 +81,9 @@ def load_filters(connection: duckdb.DuckDBPyConnection, model_version: str, at: 
 def save_states(
     connection: duckdb.DuckDBPyConnection, model_version: str, after: int, present: int, states: list[FilterState]
 ) -> None:
-    """Replace the states stored after ``after`` by ``states``, and delete those no longer kept."""
+    """Replace the states of the index's filters stored after ``after`` by ``states``, and delete those no longer
+    kept.
+    """
     recent = literal(from_us(present - RECENT))
     connection.execute(_DROP.format(**_names(model_version), after=literal(from_us(after)), recent=recent))
     names: list[str] = []

@@ -5,6 +5,8 @@ objects makes DuckDB import pandas and pyarrow, which costs 0.2 s in each run of
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 import numpy as np
@@ -36,13 +38,14 @@ FROM thread_ops
 WHERE posted_at > getvariable('requested').after AND posted_at <= getvariable('requested').until
   AND {_COUNTS}
 """
-# Ordered, so that a post's rowid is its index.
+# `place` is a post's index. (A rowid is none within a transaction, where DuckDB counts from another number.)
 _COUNTED = """
 CREATE OR REPLACE TEMP TABLE counted AS
-SELECT c.*, s.score AS stance, s.confidence, s.model_version
-FROM candidates c JOIN scored_posts s USING (thread_id)
-WHERE s.model_version = getvariable('requested').model_version
-ORDER BY c.posted_at, c.thread_id
+SELECT row_number() OVER () - 1 AS place, * FROM (
+    SELECT c.*, s.score AS stance, s.confidence, s.model_version
+    FROM candidates c JOIN scored_posts s USING (thread_id)
+    WHERE s.model_version = getvariable('requested').model_version AND {scored}
+    ORDER BY c.posted_at, c.thread_id)
 """
 
 # The last observation of each post's replies at three moments: its first two full hours, and the age of two hours.
@@ -62,13 +65,13 @@ SELECT c.thread_id, epoch_us(c.posted_at) AS posted_at, epoch_us(c.text_known_at
        c.stance, c.confidence, c.live, coalesce(l.first_hour, 0)::DOUBLE AS first_hour,
        coalesce(l.second_hour, 0)::DOUBLE AS second_hour, coalesce(l.two_hours, 0)::DOUBLE AS two_hours
 FROM counted c LEFT JOIN observed l USING (thread_id)
-ORDER BY c.rowid
+ORDER BY c.place
 """
 
 # A post that names one coin has the post's stance towards it; one that names several has a stance towards each.
 _NAMED = """
 CREATE OR REPLACE TEMP TABLE named AS
-SELECT c.rowid AS place, c.thread_id, m.coin_symbol, max(m.confidence) AS certainty
+SELECT c.place, c.thread_id, m.coin_symbol, max(m.confidence) AS certainty
 FROM coin_mentions m JOIN counted c USING (thread_id) GROUP BY ALL
 """
 _SYMBOLS = """
@@ -82,7 +85,7 @@ SELECT n.place, y.coin, n.certainty, k.coins_named,
        CASE WHEN k.coins_named > 1 THEN coalesce(s.score, c.stance) ELSE c.stance END AS stance,
        CASE WHEN k.coins_named > 1 THEN coalesce(s.confidence, c.confidence) ELSE c.confidence END AS
        confidence
-FROM named n JOIN counted c ON c.rowid = n.place JOIN counts k ON k.thread_id = n.thread_id
+FROM named n JOIN counted c ON c.place = n.place JOIN counts k ON k.thread_id = n.thread_id
 JOIN symbols y ON y.coin_symbol = n.coin_symbol
 LEFT JOIN scored_mentions s ON s.thread_id = n.thread_id AND s.coin_symbol = n.coin_symbol
       AND s.model_version = c.model_version
@@ -109,9 +112,13 @@ _UNSCORED = """
 SELECT count(*) FROM (
     FROM thread_ops WHERE sentiment_model_version IS DISTINCT FROM getvariable('requested').model_version LIMIT 1)
 """
-_TRAINED_AT = """
-SELECT epoch_us(max(trained_at)) AS trained_at FROM model_versions
-WHERE model_version = getvariable('requested').model_version
+# A model's readings could not be published before it was trained, nor before it was chosen.
+_CHOSEN_AT = """
+SELECT epoch_us(max("at")) FROM (
+    SELECT trained_at AS "at" FROM model_versions WHERE model_version = getvariable('requested').model_version
+    UNION ALL
+    SELECT made_at FROM model_previews
+    WHERE model_version = getvariable('requested').model_version AND outcome = 'switched')
 """
 # The current vintage of the newest final hour, if it is of the requested model and of this method.
 _NEWEST_HOUR = f"""
@@ -147,6 +154,38 @@ WHERE e.response IS NOT NULL ORDER BY e.evaluated_at
 """
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the readings of a span are computed from, besides the state before it."""
+
+    posts: Posts
+    mentions: Mentions
+    coverage: Coverage
+    chosen_at: int | None
+    responses: list[Response]
+
+
+def load_inputs(
+    connection: duckdb.DuckDBPyConnection,
+    model_version: str,
+    after: int,
+    until: int,
+    parameters: FearGreedSettings,
+    excluded_generals: Sequence[str],
+) -> Inputs:
+    """Load what the index is computed from: the posts of ``(after, until]`` with their scores by one model version,
+    mentions, coverage and responses.
+    """
+    posts = load_posts(connection, model_version, after, until, parameters, excluded_generals)
+    return Inputs(
+        posts,
+        load_mentions(connection),
+        load_coverage(connection, after, until),
+        load_chosen_at(connection, model_version),
+        load_responses(connection, model_version),
+    )
+
+
 def load_posts(
     connection: duckdb.DuckDBPyConnection,
     model_version: str,
@@ -154,15 +193,18 @@ def load_posts(
     until: int,
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str],
+    scored_by: datetime | None = None,
 ) -> Posts:
-    """Load the counted posts of ``(after, until]`` with the scores of one model version.
+    """Load the posts of ``(after, until]`` that count in the index, with the scores of one model version.
 
-    Left out are posts without a score, pinned (as first seen), by staff, of an excluded general, and spam.
+    Left out are posts without a score, or without one at ``scored_by`` (naive UTC), pinned (as first seen), by staff,
+    of an excluded general, and spam.
     """
     _set_request(connection, after, until, model_version, parameters.spam_cut)
     _exclude(connection, excluded_generals)
     connection.execute(_CANDIDATES)
-    connection.execute(_COUNTED)
+    scored = "TRUE" if scored_by is None else f"s.scored_at <= {literal(scored_by)}"
+    connection.execute(_COUNTED.format(scored=scored))
     found = connection.execute(_WITH_REPLIES).fetchnumpy()
     replies = [_floats(found[name]) for name in ("first_hour", "second_hour", "two_hours")]
     return Posts(
@@ -178,7 +220,7 @@ def load_posts(
 
 
 def load_mentions(connection: duckdb.DuckDBPyConnection) -> Mentions:
-    """Load the mentions by the posts last loaded on this connection."""
+    """Load the coins named by the index's posts last loaded on this connection."""
     connection.execute(_NAMED)
     connection.execute(_SYMBOLS)
     symbols = connection.execute("SELECT coin_symbol FROM symbols ORDER BY coin").fetchall()
@@ -195,7 +237,7 @@ def load_mentions(connection: duckdb.DuckDBPyConnection) -> Mentions:
 
 
 def load_coverage(connection: duckdb.DuckDBPyConnection, after: int, until: int) -> Coverage:
-    """Load the coverage of ``(after, until]`` by polls and by the archive."""
+    """Load the coverage of the index's hours in ``(after, until]`` by polls and by the archive."""
     _set_request(connection, after, until)
     start = after // HOUR * HOUR
     hours = start + HOUR * np.arange(-(-(until - start) // HOUR), dtype=np.int64)
@@ -217,10 +259,12 @@ def load_coverage(connection: duckdb.DuckDBPyConnection, after: int, until: int)
     )
 
 
-def load_trained_at(connection: duckdb.DuckDBPyConnection, model_version: str) -> int | None:
-    """Time when a model version was trained; ``None`` if it was not."""
+def load_chosen_at(connection: duckdb.DuckDBPyConnection, model_version: str) -> int | None:
+    """Load, for the index, the time when a model version was trained, or last became champion, whichever is later;
+    ``None`` if neither is known.
+    """
     _set_request(connection, model_version=model_version)
-    return _one(connection, _TRAINED_AT)
+    return _one(connection, _CHOSEN_AT)
 
 
 def load_beginning(
@@ -231,7 +275,7 @@ def load_beginning(
     excluded_generals: Sequence[str],
     prior: Callable[[], Prior],
 ) -> State | None:
-    """The state from which a full run begins; ``None`` if there is no post to count.
+    """Load the state from which a full run of the index begins; ``None`` if there is no post to count.
 
     It is the day of the first post scored by this model version, with the scorer's ``prior``. If retention has deleted
     posts, no window may include their time: the run begins at the first stored state after it, or without one at the
@@ -253,12 +297,22 @@ def load_beginning(
 
 
 def load_gone_before(connection: duckdb.DuckDBPyConnection) -> int | None:
-    """Time up to which retention has deleted posts; ``None`` if it has deleted none."""
+    """Load the time up to which retention has deleted posts, which the index can no longer count; ``None`` if it has
+    deleted none.
+    """
     return _one(connection, _GONE_BEFORE)
 
 
+def is_published(connection: duckdb.DuckDBPyConnection, model_version: str, now: int) -> bool:
+    """Whether the index's newest final hour is of this model version and of this method."""
+    _set_request(connection, until=now, model_version=model_version)
+    return _one(connection, _NEWEST_HOUR) is not None
+
+
 def any_unscored(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
-    """Whether a post has no score by the champion ``model_version`` yet."""
+    """Whether any post still lacks a score by the champion ``model_version``, from whose scores the index is
+    computed.
+    """
     _set_request(connection, model_version=model_version)
     return bool(_one(connection, _UNSCORED))
 
@@ -266,8 +320,8 @@ def any_unscored(connection: duckdb.DuckDBPyConnection, model_version: str) -> b
 def load_anchor(
     connection: duckdb.DuckDBPyConnection, model_version: str, now: int, parameters: FearGreedSettings
 ) -> tuple[State, int] | None:
-    """The state from which an incremental run continues, and the end of the newest final hour; ``None`` if there is
-    none.
+    """Load the state from which an incremental run of the index continues, and the end of the newest final hour;
+    ``None`` if there is none.
 
     It is the newest stored state at least :data:`REREAD` before that hour (or before ``now``, if that is earlier).
     """
@@ -284,23 +338,37 @@ def load_anchor(
 def load_state(
     connection: duckdb.DuckDBPyConnection, model_version: str, at: int, parameters: FearGreedSettings
 ) -> State:
-    """The stored state of the moment ``at`` (the end of a day), and the daily points before it for the ranking."""
+    """Load the index's stored state of the moment ``at`` (the end of a day), and the daily points before it for the
+    ranking.
+    """
     _, level, symbols, deviations = load_filters(connection, model_version, at)
-    _set_request(connection, at - parameters.history_days * DAY, at, model_version)
-    days = connection.execute(_DAYS).fetchnumpy()
+    day_ends, day_stances = load_days(connection, model_version, at, parameters)
     return State(
         at=at,
         level=level,
         symbols=symbols,
         deviations=deviations,
-        day_ends=_ints(days["bucket_start"]) + DAY,
-        day_stances=_floats(days["stance"]),
+        day_ends=day_ends,
+        day_stances=day_stances,
         knowable_at=_one(connection, _KNOWABLE) or 0,
     )
 
 
+def load_days(
+    connection: duckdb.DuckDBPyConnection, model_version: str, until: int, parameters: FearGreedSettings
+) -> tuple[Ints, Floats]:
+    """Load the index's published daily points by a model in the ``history_days`` before ``until``: ends of the days,
+    stances.
+    """
+    _set_request(connection, until - parameters.history_days * DAY, until, model_version)
+    days = connection.execute(_DAYS).fetchnumpy()
+    return _ints(days["bucket_start"]) + DAY, _floats(days["stance"])
+
+
 def load_responses(connection: duckdb.DuckDBPyConnection, model_version: str) -> list[Response]:
-    """Responses of a trained model to people, as measured on gold, by time; empty for the shipped lexicon."""
+    """Load how a trained model's stances in the index respond to people's, as measured on gold, by time; empty for the
+    shipped lexicon.
+    """
     _set_request(connection, model_version=model_version)
     return [
         Response(since, np.array(figures), np.array(covariance).reshape(len(figures), -1))
@@ -331,12 +399,14 @@ def _set_request(
 
 
 def times(microseconds: Sequence[int] | Ints) -> NDArray[np.datetime64]:
-    """Microseconds in DuckDB's timestamp form."""
+    """Return the index's moments ``microseconds`` in DuckDB's timestamp form."""
     return np.asarray(microseconds, np.int64).astype("datetime64[us]")
 
 
 def texts(strings: Sequence[str]) -> NDArray[np.str_]:
-    """Strings in a form that DuckDB reads without inspecting each object; without NULL."""
+    """Return ``strings`` for the index's statements in a form that DuckDB reads without inspecting each object; without
+    NULL.
+    """
     return np.asarray(strings, dtype=np.str_)
 
 

@@ -21,18 +21,25 @@ class Coverage:
 
     @staticmethod
     def nowhere() -> "Coverage":
-        """Coverage of a period without polls."""
+        """Return the coverage of the index's hours in a period without polls."""
         return Coverage(0, np.zeros(0, bool), np.zeros(0, bool), np.zeros(0, np.int64))
 
     def share(self, ends: Ints, hours: int) -> Floats:
-        """Covered share of the last ``hours`` hours at each end, including a running one; NaN if unknown."""
+        """Return the covered share of the last ``hours`` hours at each end of an index's reading, including a running
+        one; NaN if unknown.
+        """
         stop = self._stop(ends)
         begin = np.clip(stop - hours, 0, None)
         known = between(self.known, begin, stop)
         return np.where(known > 0, between(self.covered, begin, stop) / hours, np.nan)
 
     def knowable_at(self, ends: Ints, hours: int) -> Ints:
-        """Time since when the share at each end can be known; 0 if it does not depend on the archive."""
+        """Return, for each of ``ends`` of the index's readings, the time from which its coverage over the last
+        ``hours`` hours can be known.
+
+        Ends and times are in microseconds since 1970 (UTC), and have the same shape. The time is 0 where no hour comes
+        from the archive.
+        """
         latest = sliding_window_view(np.pad(self.fetched_at, (hours, 0)), hours).max(axis=1)
         return np.asarray(latest[self._stop(ends)])
 
@@ -54,12 +61,12 @@ class State:
 
     @property
     def filters(self) -> tuple[int, Level, tuple[str, ...], Deviations]:
-        """The part that is stored; the rest is read from the stored readings."""
+        """The part of the index's state that is stored; the rest is read from the stored readings."""
         return self.at, self.level, self.symbols, self.deviations
 
     @staticmethod
     def nothing(at: int, prior: Prior | None = None) -> "State":
-        """The state before the first post."""
+        """Return the index's state before the first post."""
         prior = prior or Prior()
         none = np.empty(0, np.int64)
         return State(at, Level.before(prior), (), Deviations.before(prior, 0), none, np.empty(0))
@@ -105,6 +112,6 @@ class CoinReadings:
 
 
 def between(amounts: Floats | Bools, begin: Ints, stop: Ints) -> Floats:
-    """Sums of ``amounts[begin:stop]`` for arrays of bounds."""
+    """Return the sums of the index's hourly ``amounts[begin:stop]`` for arrays of bounds."""
     running = np.concatenate([[0.0], np.cumsum(amounts, dtype=np.float64)])
     return np.asarray(running[stop] - running[begin])

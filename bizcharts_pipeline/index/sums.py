@@ -32,16 +32,16 @@ class Sums:
 
     @property
     def columns(self) -> tuple[NDArray[Any], ...]:
-        """The six sums, in order."""
+        """The six sums of votes, in order."""
         return (self.n, self.weight, self.stance, self.square, self.square_stance, self.square_stance2)
 
     def part(self, cells: slice | Ints) -> "Sums":
-        """The sums of some of the cells."""
+        """Return the sums of votes of some of the cells."""
         return Sums(*(column[cells] for column in self.columns))
 
     @cached_property
     def mean(self) -> Floats:
-        """Weighted mean stance (K,); 0 without weight."""
+        """Mean stance of a cell's votes, weighted (K,); 0 without weight."""
         return np.divide(self.stance, self.weight, out=np.zeros_like(self.stance), where=self.weight > 0)
 
     @cached_property
@@ -51,22 +51,24 @@ class Sums:
 
     @property
     def variance(self) -> Floats:
-        """Sampling variance of :attr:`mean` (K,), for cells with weight; at most doubled for few votes."""
+        """Sampling variance of the votes' :attr:`mean` (K,), for cells with weight; at most doubled for few votes."""
         return self.deviation(self.mean) / self.weight**2 / np.maximum(1 - 1 / self.n_eff, 0.5)
 
     def interval(self, probability: float) -> tuple[Floats, Floats]:
-        """Interval of :attr:`mean` by its sampling error, cut off at ±1: two of (K,), for cells with weight."""
+        """Return the interval of the votes' :attr:`mean` by its sampling error, cut off at ±1: two of (K,), for cells
+        with weight.
+        """
         reach = NormalDist().inv_cdf((1 + probability) / 2) * np.sqrt(self.variance)
         return np.maximum(self.mean - reach, -1.0), np.minimum(self.mean + reach, 1.0)
 
     def deviation(self, centre: Floats | float) -> Floats:
-        """Sum v (s - centre)^2 (K,), not below 0."""
+        """Return the votes' sum v (s - centre)^2 (K,), not below 0."""
         return np.maximum(self.square_stance2 - 2 * centre * self.square_stance + centre**2 * self.square, 0.0)
 
 
 def cell_sums(votes: Votes, cell: Ints, cells: int) -> tuple[Sums, Sums, Sums]:
-    """Sum the votes by ``cell`` (one index per vote; -1: none), as known at the hour's end, an hour and two hours
-    later.
+    """Return the sums of the votes in each cell, thrice: as known at the end of the hour, one hour later, and two hours
+    later. ``cell`` has one index for each vote; -1 leaves the vote out.
     """
     copies = copy_numbers(votes)
     total, before = _group_weight(copies), _group_weight(copies - 1)
@@ -87,24 +89,26 @@ def cell_sums(votes: Votes, cell: Ints, cells: int) -> tuple[Sums, Sums, Sums]:
 
 
 def settled_weights(votes: Votes) -> Floats:
-    """What each vote adds to :attr:`Sums.weight` of its settled cell (M,)."""
+    """Return what each vote adds to :attr:`Sums.weight` of its settled cell (M,)."""
     copies = copy_numbers(votes)
     rest = _group_weight(copies) - _group_weight(copies - 1)
     return np.asarray(votes.weight * votes.engagement[:, SETTLED] * rest)
 
 
 def joined(one: Sums, other: Sums) -> Sums:
-    """The sums over the votes of both, cell by cell."""
+    """Return the sums over the votes of both ``one`` and ``other``, cell by cell."""
     return Sums(*(mine + its for mine, its in zip(one.columns, other.columns, strict=True)))
 
 
 def hours_of(votes: Votes, begin: int) -> Ints:
-    """Index of the hour of each vote: 0 for ``(begin, begin + 1 h]``."""
+    """Return the index of the hour of each vote: 0 for ``(begin, begin + 1 h]``."""
     return -(-(votes.posted_at - begin) // HOUR) - 1
 
 
 def copy_numbers(votes: Votes) -> Ints:
-    """1 plus the number of near-duplicates of the same series in the 48 hours before each vote: (M,)."""
+    """Return 1 plus the number of near-duplicates of the same series in the 48 hours before each vote of the index:
+    (M,).
+    """
     numbers = np.ones(len(votes.cluster), np.int64)
     grouped = np.flatnonzero(_in_a_group(votes))
     if not len(grouped):

@@ -113,13 +113,15 @@ class Origin:
 
     model_version: str
     method: str
-    trained_at: int | None
+    chosen_at: int | None  # when the model was trained, or last became champion
     now: int
     after: int  # complete buckets that ended at or before this time are not written
 
 
 def append_market(connection: duckdb.DuckDBPyConnection, readings: MarketReadings, origin: Origin) -> int:
-    """Append the market's readings and replace the provisional ones; return the number of new final rows."""
+    """Append the market's readings to the index and replace the provisional ones; return the number of new final
+    rows.
+    """
     place, buckets = _buckets(readings, origin)
     for name in (
         "n",
@@ -154,7 +156,7 @@ def append_coins(
     symbols: tuple[str, ...],
     origin: Origin,
 ) -> int:
-    """Append the coins' readings and replace the provisional ones; return the number of new final rows."""
+    """Append the coins' readings to the index and replace the provisional ones; return the number of new final rows."""
     place, buckets = _buckets(readings, origin)
     row, bucket = _pairs(coins.reading, place)
     fresh = {name: column[bucket] for name, column in buckets.items()}
@@ -207,7 +209,7 @@ def _buckets(readings: MarketReadings, origin: Origin) -> tuple[NDArray[np.int64
     complete = np.arange(len(place)) < len(hours) + len(days)
     ends, length = readings.ends[place], np.where(day, DAY, HOUR)
     final = complete & (ends <= origin.now - GRACE)
-    knowable = np.maximum(readings.knowable_at[place], origin.trained_at or 0)
+    knowable = np.maximum(readings.knowable_at[place], origin.chosen_at or 0)
     return place, {
         "day": day,
         "bucket_start": times(np.where(complete, ends - length, ends // length * length)),

@@ -23,12 +23,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_us(moment: datetime) -> int:
-    """Microseconds since 1970 of a naive UTC ``moment``."""
+    """Return the microseconds since 1970, in which the index counts time, of a naive UTC ``moment``."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_us(microseconds: int) -> datetime:
-    """The naive UTC ``datetime`` of ``microseconds`` since 1970."""
+    """Return the naive UTC ``datetime`` of ``microseconds`` since 1970, in which the index counts time."""
     return _EPOCH + timedelta(microseconds=int(microseconds))
 
 
@@ -51,7 +51,7 @@ class Posts:
     live: Bools  # (P,) seen on the board itself
 
     def part(self, wanted: Bools) -> "Posts":
-        """Some of the posts, in their order."""
+        """Return some of the index's counted posts, in their order."""
         return Posts(*(getattr(self, field.name)[wanted] for field in fields(self)))
 
 
@@ -68,7 +68,9 @@ class Mentions:
     confidence: Floats  # (Q,) of that stance
 
     def by(self, posts: Bools) -> "Mentions":
-        """The mentions by some of the posts (P,); ``post`` is then the index in ``Posts.part(posts)``."""
+        """Return the mentions of coins by some of the index's posts (P,); ``post`` is then the index in
+        ``Posts.part(posts)``.
+        """
         place = np.cumsum(posts) - 1
         kept = posts[self.post]
         return Mentions(
@@ -98,12 +100,14 @@ class Votes:
 
 
 def certainty_factor(confidence: Floats) -> Floats:
-    """0.25 + 0.75 c: an uncertain stance is already near zero, so it is only partly discounted again."""
+    """Return 0.25 + 0.75 c, the factor of a post's weight in the index: an uncertain stance is already near zero, so it
+    is only partly discounted again.
+    """
     return 0.25 + 0.75 * confidence
 
 
 def market_votes(posts: Posts) -> Votes:
-    """One vote per post."""
+    """Return one vote on the market's mood per post."""
     return Votes(
         posted_at=posts.posted_at,
         series=np.zeros(len(posts.posted_at), np.int64),
@@ -116,7 +120,7 @@ def market_votes(posts: Posts) -> Votes:
 
 
 def coin_votes(posts: Posts, mentions: Mentions, numbers: Ints) -> Votes:
-    """One vote per post and coin named, weighted by the certainty that the coin is meant.
+    """Return one vote on a coin's mood per post and coin named, weighted by the certainty that the coin is meant.
 
     ``numbers`` are the series of the mentions' symbols.
     """

@@ -11,7 +11,7 @@ WHOLE_YEAR = 360  # minimum daily points for "the past year's days"
 
 
 def in_words(reading: Reading, parameters: FearGreedSettings) -> str:
-    """Class, rank in the past and state of a reading, with the reason if there is one."""
+    """Describe a reading of the index: class, rank in the past and state, with the reason if there is one."""
     parts = [f"{class_in_words(reading)}: {place_in_words(reading)}"] if reading.value is not None else []
     if reason := state_in_words(reading, parameters):
         parts.append(reason)
@@ -19,7 +19,9 @@ def in_words(reading: Reading, parameters: FearGreedSettings) -> str:
 
 
 def class_in_words(reading: Reading) -> str:
-    """The class, marked "borderline" with the classes that the interval reaches; "-" without a class."""
+    """Return the class of an index's reading, marked "borderline" with the classes that the interval reaches; "-"
+    without a class.
+    """
     label = _label(reading)
     if label is None or reading.lo is None or reading.hi is None:
         return "-"
@@ -29,8 +31,8 @@ def class_in_words(reading: Reading) -> str:
 
 
 def in_short(reading: Reading, *, mark: bool) -> str:
-    """The class for a narrow column, with "~" if it is borderline and ``mark`` is set, and any state that is not
-    normal.
+    """Return the class of an index's reading for a narrow column, with "~" if it is borderline and ``mark`` is set, and
+    any state that is not normal.
     """
     parts = [_label(reading) or ""]
     if mark and is_borderline(reading):
@@ -41,12 +43,14 @@ def in_short(reading: Reading, *, mark: bool) -> str:
 
 
 def marks_borderline(readings: Sequence[Reading]) -> bool:
-    """Whether a table of ``readings`` marks borderline ones; if most are, a single note is shown instead."""
+    """Whether a table marks borderline ``readings`` of the index one by one. If most are, a note below it says so
+    instead.
+    """
     return 2 * sum(map(is_borderline, readings)) <= sum(reading.value is not None for reading in readings)
 
 
 def notes(readings: Sequence[Reading], parameters: FearGreedSettings) -> list[str]:
-    """Notes that explain a table of ``readings`` shown by :func:`in_short`, one per line."""
+    """Return notes that explain a table of the index's ``readings`` shown by :func:`in_short`, one per line."""
     valued = [reading for reading in readings if reading.value is not None]
     lines = []
     if valued:
@@ -65,12 +69,12 @@ def notes(readings: Sequence[Reading], parameters: FearGreedSettings) -> list[st
 
 
 def is_borderline(reading: Reading) -> bool:
-    """Whether the interval crosses the edge of a class."""
+    """Whether the interval of an index's reading crosses the edge of a class."""
     return reading.lo is not None and reading.hi is not None and label_of(reading.lo) != label_of(reading.hi)
 
 
 def place_in_words(reading: Reading) -> str:
-    """Rank of the mood among the days of its history; "-" without a value."""
+    """Describe the rank of the mood among the days of the index's history; "-" without a value."""
     if reading.value is None:
         return "-"
     days = reading.history_days
@@ -82,7 +86,7 @@ def place_in_words(reading: Reading) -> str:
 
 
 def state_in_words(reading: Reading, parameters: FearGreedSettings) -> str:
-    """The state and its reason; empty if it is normal."""
+    """Describe the state of an index's reading and its reason; empty if it is normal."""
     posts = (
         f"{counted(reading.n, 'post')} in {counted(parameters.window_hours, 'hour')}, "
         f"which count as {reading.n_eff:.0f}"
@@ -105,5 +109,5 @@ def _label(reading: Reading) -> str | None:
 
 
 def days_missing(reading: Reading, parameters: FearGreedSettings) -> int:
-    """Number of daily points missing until the index can be ranked."""
+    """Return the number of daily points missing until the index can be ranked."""
     return max(parameters.minimum_history_days - (reading.history_days or 0), 0)

@@ -31,7 +31,8 @@ class Effect:
 def effect_with_interval(
     mood: Floats, returns: Floats, *, of_change: bool, seed: int, repetitions: int = REPETITIONS
 ) -> Effect | None:
-    """Return the slope of the next :data:`HORIZON` days' return on the mood; ``None`` if it does not vary.
+    """Return the slope, with its interval, of the next :data:`HORIZON` days' return on the mood; ``None`` if it does
+    not vary.
 
     ``mood`` and ``returns`` are by day, NaN for gaps, shape ``(days,)``.
     """

@@ -51,7 +51,8 @@ def entries(mood: Floats, label: str) -> NDArray[np.intp]:
 
 
 def event_study(mood: Floats, returns: Floats, label: str, *, seed: int, placebos: int = PLACEBOS) -> EventStudy | None:
-    """Return the study of the entries into ``label`` (``mood`` 0 to 100, by day, NaN for gaps).
+    """Return the lab's study of the days on which the mood entered the class ``label`` (``mood`` 0 to 100, by day, NaN
+    for gaps).
 
     ``None``: there were fewer than :data:`MIN_EVENTS`, or the days are too few for placebos.
     """

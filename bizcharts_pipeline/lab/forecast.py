@@ -35,7 +35,8 @@ class Forecasts:
 
 
 def expanding_forecasts(mood: Floats, returns: Floats, lags: int = LAGS, first_fit: int = FIRST_FIT) -> Forecasts:
-    """Return a forecast for each day with known regressors after the first ``first_fit`` such days."""
+    """Return the lab's forecasts of the price's return, with and without the mood, for each day with known regressors
+    after the first ``first_fit`` such days."""
     design = np.column_stack([np.ones(returns.size), *(lagged(mood, lag) for lag in range(1, lags + 1))])
     rows = np.isfinite(design).all(axis=1) & np.isfinite(returns)
     x, y = design[rows], returns[rows]
@@ -54,7 +55,8 @@ def expanding_forecasts(mood: Floats, returns: Floats, lags: int = LAGS, first_f
 
 
 def clark_west(outcome: Floats, by_mean: Floats, by_mood: Floats) -> Forecast:
-    """Compare the forecasts of two nested models, ``by_mood`` being the larger one; all of shape ``(n,)``."""
+    """Compare the lab's forecasts of returns by two nested models, ``by_mood`` being the larger one; all of shape
+    ``(n,)``."""
     from scipy.stats import norm
 
     errors, larger_errors = (outcome - by_mean) ** 2, (outcome - by_mood) ** 2

@@ -39,17 +39,19 @@ class LeadLag:
 
     @property
     def strongest(self) -> LagTest:
-        """The lag with the largest t in size."""
+        """The lag by which the mood or the price leads with the largest t in size."""
         return max(self.by_lag, key=lambda test: abs(test.t))
 
 
 def newey_west_lags(n: int) -> int:
-    """Return the lags of the Newey-West estimator for ``n`` observations: 4 (n / 100)^(2/9), rounded down."""
+    """Return the lags of the Newey-West estimator for the lab's regression on ``n`` observations: 4 (n / 100)^(2/9),
+    rounded down."""
     return int(4 * (n / 100) ** (2 / 9))
 
 
 def lead_lag(cause: Floats, effect: Floats, lags: int = LAGS) -> LeadLag | None:
-    """Test whether ``cause`` leads ``effect`` (by day, NaN for gaps, shape ``(days,)``) by 1 to ``lags`` days.
+    """Test whether the series ``cause`` leads ``effect``, as the mood the price (by day, NaN for gaps, shape
+    ``(days,)``), by 1 to ``lags`` days.
 
     Days with a gap in a regressor are left out. ``None``: the days are too few, or the cause does not vary.
     """

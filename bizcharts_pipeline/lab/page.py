@@ -15,7 +15,7 @@ MAX_SENTENCE = 400
 
 
 def report_page(report: Report) -> str:
-    """Return the page of a report."""
+    """Return the page of a backtest's report."""
     answer, *sentences = report.first_lines
     as_of = f", as of {report.as_of:%Y-%m-%d %H:%M} UTC" if report.as_of else ""
     parts = [

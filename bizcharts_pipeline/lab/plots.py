@@ -14,7 +14,7 @@ CRITICAL_T = 1.96  # two-sided 5 %, one test alone
 
 
 def lags_plot(forward: LeadLag, reverse: LeadLag) -> str:
-    """Draw the t-value of each lag: on the left price to mood, on the right mood to price."""
+    """Draw for the backtest's report the t-value of each lag: on the left price to mood, on the right mood to price."""
     bars = [(-test.lag, test.t, PRICE) for test in reversed(reverse.by_lag)]
     bars += [(test.lag, test.t, MOOD) for test in forward.by_lag]
     reach = 1.1 * max(CRITICAL_T + 1, *(abs(t) for _, t, _ in bars))
@@ -36,7 +36,8 @@ def lags_plot(forward: LeadLag, reverse: LeadLag) -> str:
 
 
 def event_plot(event: EventStudy) -> str:
-    """Draw the mean return around the events, relative to the event's day, with the band of the placebos."""
+    """Draw for the backtest's report the mean return around the events, relative to the event's day, with the band of
+    the placebos."""
     zero = (0, 0.0, 0.0, 0.0)
     measured = [(each.days, 100 * each.mean, 100 * each.lo, 100 * each.hi) for each in event.path]
     # Before the event, the price was lower by what it gained until then.

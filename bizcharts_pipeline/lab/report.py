@@ -45,7 +45,7 @@ class Part:
 
     @property
     def heading(self) -> str:
-        """The title as a heading."""
+        """The title of the backtest's report as a heading."""
         return self.title[:1].upper() + self.title[1:]
 
 
@@ -61,16 +61,16 @@ class Report:
 
     @property
     def first_lines(self) -> tuple[str, ...]:
-        """The question, and the answer in words."""
+        """The backtest's question, and the answer in words."""
         return (f"{QUESTION} {_spoken(self.parts[0].answer)}.", *self.parts[0].sentences)
 
     def part(self, source: str) -> Part | None:
-        """Return the part of ``source``, if there is one."""
+        """Return the part of the backtest's report about ``source``, if there is one."""
         return next((part for part in self.parts if part.source == source), None)
 
     @property
     def figures(self) -> dict[str, int | float]:
-        """The numbers that are worth following from run to run."""
+        """The numbers of a backtest that are worth following from run to run."""
         index = self.parts[0]
         smallest = index.forward[0].adjusted_p if index.forward else None
         return {
@@ -87,7 +87,7 @@ class Report:
 
 
 def as_preview(report: Report) -> Preview:
-    """Return the tests of each part with the smallest p-values."""
+    """Return the tests of each part of the backtest with the smallest p-values."""
     rows: list[tuple[object, ...]] = [
         (test.series, test.price, test.what, probability(test.p), probability(test.adjusted_p), test.found)
         for part in report.parts
@@ -107,7 +107,8 @@ def part_of(
     comparison: Comparison | None,
     seed: int,
 ) -> Part:
-    """Return a source's part: its tests adjusted together, and the answer in words. ``pairs`` are the studied ones."""
+    """Return the part of the backtest's report about a source: its tests adjusted together, and the answer in words.
+    ``pairs`` are the studied ones."""
     forward, reverse = forward_family(studies), reverse_family(studies)
     found = [test for test in forward if test.found]
     answer = TOO_FEW if not studies else YES if found else NO
@@ -170,12 +171,12 @@ def _sentences(
 
 
 def probability(p: float) -> str:
-    """Return a p-value in words."""
+    """Return a p-value as the backtest's report writes it."""
     return "below 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def percent(log_return: float) -> str:
-    """Return a log return in per cent, with its sign."""
+    """Return a log return as the backtest's report writes it, in per cent with its sign."""
     return f"{100 * log_return:+.2f} %"
 
 
@@ -184,18 +185,18 @@ def _spoken(answer: str) -> str:
 
 
 def report_path(home: Path, as_of: datetime | None = None) -> Path:
-    """Return where a report is stored as JSON; its page lies beside it, with the ending ``.html``."""
+    """Return where a backtest's report is stored as JSON; its page lies beside it, with the ending ``.html``."""
     moment = "" if as_of is None else f"-{as_of:%Y%m%dT%H%M%S}"
     return home / FOLDER / f"backtest{moment}.json"
 
 
 def to_json(report: Report) -> bytes:
-    """Return a report as JSON."""
+    """Return a backtest's report as JSON."""
     return _adapter().dump_json(report, indent=1) + b"\n"
 
 
 def stored_report(home: Path, as_of: datetime | None = None) -> Report | None:
-    """Return the stored report of the present, or as of a moment (naive UTC); ``None``: there is none.
+    """Return the stored report of the backtest of the present, or as of a moment (naive UTC); ``None``: there is none.
 
     Raises:
         LabError: it cannot be read, or was written by another version.

@@ -38,7 +38,8 @@ def backtest(
     as_of: datetime | None = None,
     seed: int = SEED,
 ) -> Report:
-    """Make the report of what was computed and knowable at ``as_of`` (naive UTC; ``None``: by now), and store it.
+    """Make the report of the backtest on what was computed and knowable at ``as_of`` (naive UTC; ``None``: by now),
+    and store it.
 
     ``coins`` are the symbols whose moods are studied too. The trials of the run are recorded first.
 
@@ -61,7 +62,7 @@ def backtest(
 def make_report(
     pairs: Sequence[Pair], ledger: TrialLedger, now: datetime, as_of: datetime | None = None, seed: int = SEED
 ) -> Report:
-    """Run every test on ``pairs``, record the trials in ``ledger``, and return the report."""
+    """Run every test of the backtest on ``pairs``, record the trials in ``ledger``, and return the report."""
     done: dict[str, list[_Done]] = {INDEX: [], REFERENCE: [], PLACEBO: []}
     undone: dict[str, list[Unstudied]] = {INDEX: [], REFERENCE: [], PLACEBO: []}
     for pair in pairs:

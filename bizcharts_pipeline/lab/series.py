@@ -33,13 +33,13 @@ class Pair:
         return int(np.sum(np.isfinite(self.mood) & np.isfinite(self.returns)))
 
     def trimmed(self) -> "Pair":
-        """Return the stretch from the first to the last day that has both."""
+        """Return the stretch from the first to the last day that has both mood and return."""
         both = np.flatnonzero(np.isfinite(self.mood) & np.isfinite(self.returns))
         stretch = slice(both[0], both[-1] + 1) if both.size else slice(0, 0)
         return self.part(stretch)
 
     def part(self, stretch: slice) -> "Pair":
-        """Return a stretch of the days."""
+        """Return a stretch of the days of mood and price."""
         return replace(self, days=self.days[stretch], mood=self.mood[stretch], returns=self.returns[stretch])
 
     def shifted(self, days: int) -> "Pair":
@@ -48,7 +48,8 @@ class Pair:
 
 
 def lagged(values: NDArray[Any], lag: int) -> Floats:
-    """Return ``values`` of ``lag`` days before (negative: after) each day, NaN beyond the ends."""
+    """Return ``values`` of a daily series of the lab, ``lag`` days before (negative: after) each day, NaN beyond the
+    ends."""
     moved = np.full(values.shape, np.nan)
     if lag >= 0:
         moved[lag:] = values[: values.size - lag]

@@ -15,7 +15,7 @@ _EULER = 0.5772156649015329
 
 
 def sharpe_ratio(returns: Floats) -> float:
-    """Return mean divided by standard deviation; 0 if the returns do not vary."""
+    """Return the Sharpe ratio of a trading rule: mean divided by standard deviation; 0 if the returns do not vary."""
     spread = float(returns.std(ddof=1)) if returns.size > 1 else 0.0
     return float(returns.mean()) / spread if spread > 0 else 0.0
 

@@ -18,12 +18,13 @@ class Stationarity:
 
     @property
     def stationary(self) -> bool:
-        """Whether a unit root is rejected at 5 %; KPSS is shown beside it, and warns of slow changes of the level."""
+        """Whether a unit root of the mood is rejected at 5 %; KPSS is shown beside it, and warns of slow changes of
+        the level."""
         return self.adf_p < ALPHA
 
 
 def stationarity(series: Floats) -> Stationarity:
-    """Test ``series`` (NaN for gaps, which are left out); it varies."""
+    """Test whether the mood ``series`` is stationary (NaN for gaps, which are left out); it varies."""
     from statsmodels.tsa.stattools import adfuller, kpss
 
     known = series[np.isfinite(series)]

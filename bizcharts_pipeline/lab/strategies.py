@@ -77,7 +77,8 @@ class Comparison:
 
 
 def trade(mood: Floats, returns: Floats, cost: float = COST) -> tuple[Floats, tuple[Traded, ...]]:
-    """Return the simple daily returns of holding, and each rule's days; days without a price are left out.
+    """Return the simple daily returns of holding the coin, and each trading rule's days; days without a price are left
+    out.
 
     ``mood`` (0 to 100) and log ``returns`` are by day, NaN for gaps.
     """
@@ -93,7 +94,7 @@ def trade(mood: Floats, returns: Floats, cost: float = COST) -> tuple[Floats, tu
 
 
 def superior_p(hold: Floats, traded: tuple[Traded, ...], *, seed: int, repetitions: int = REPETITIONS) -> float:
-    """Return Hansen's consistent p-value that no rule has a higher mean return than holding.
+    """Return Hansen's consistent p-value that no trading rule has a higher mean return than holding.
 
     The block of the stationary bootstrap is the longest that the rules' differences ask for.
     """
@@ -118,7 +119,7 @@ def superior_p(hold: Floats, traded: tuple[Traded, ...], *, seed: int, repetitio
 
 
 def performance(traded: Traded, deflated_sharpe: float | None) -> Performance:
-    """Return the figures of a rule's days."""
+    """Return the figures of a trading rule's days."""
     mean, ratio = a_year(traded.returns)
     years = max(traded.returns.size, 1) / DAYS_OF_YEAR
     exposure = float(np.mean(traded.position != 0)) if traded.position.size else 0.0

@@ -81,7 +81,8 @@ class Unstudied:
 def study(
     pair: Pair, *, seed: int, repetitions: int = REPETITIONS, shifts: int = SHIFTS
 ) -> tuple[Study, tuple[Traded, ...]] | Unstudied:
-    """Run all tests on ``pair``; return them with the days of the trading rules (none without classes)."""
+    """Run all tests of the lab on ``pair``, a mood and a price; return them with the days of the trading rules (none
+    without classes)."""
     days = pair.observed
     if days < MIN_DAYS:
         return Unstudied(pair.name, pair.title, pair.price, days, f"{days} of the {MIN_DAYS} days that it takes")

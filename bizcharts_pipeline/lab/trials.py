@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.core.sqlite import connect, transaction, upgrade
+from bizcharts_pipeline.core.ledgers import Connection, connect, of_newer_version, place, transaction, upgrade
 from bizcharts_pipeline.lab.errors import LabError
 
 LEDGER = Path("ledgers") / "trials.sqlite"  # below the home
@@ -43,22 +43,22 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialLedger:
-    """The ledger in the SQLite file ``path``, created on first use."""
+    """The ledger ``path``, created on first use."""
 
     path: Path
 
     def record(self, trials: Sequence[Trial], now: datetime) -> None:
-        """Add runs made at ``now`` (naive UTC).
+        """Add runs of trading rules made at ``now`` (naive UTC).
 
         Raises:
             LabError: the ledger cannot be written.
         """
         rows = [(trial.configuration, trial.sharpe, trial.days, now.isoformat()) for trial in trials]
         with self._opened() as connection, transaction(connection):
-            connection.executemany("INSERT INTO runs VALUES (?, ?, ?, ?)", rows)
+            connection.execute_for_each("INSERT INTO runs VALUES (?, ?, ?, ?)", rows)
 
     def sharpes(self) -> list[float]:
-        """Return the Sharpe ratio a day of each configuration ever run, as its newest run found it.
+        """Return the Sharpe ratio a day of each configuration of a trading rule ever run, as its newest run found it.
 
         Raises:
             LabError: the ledger cannot be read.
@@ -71,11 +71,16 @@ class TrialLedger:
         return [float(row[0]) for row in rows]
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _opened(self) -> Iterator[Connection]:
         try:
             with closing(connect(self.path)) as connection:
-                if not upgrade(connection, _STEPS):
-                    raise LabError(f"{self.path} was written by a newer version of BizCharts; upgrade.")
+                if not bring_up_to_date(connection):
+                    raise LabError(of_newer_version(self.path))
                 yield connection
         except sqlite3.Error as error:
-            raise LabError(f"{self.path} cannot be used ({error}); `bizcharts repair` checks it.") from None
+            raise LabError(f"{place(self.path)} cannot be used ({error}); `bizcharts repair` checks it.") from None
+
+
+def bring_up_to_date(connection: Connection) -> bool:
+    """Create the tables; return whether this program may use the ledger."""
+    return upgrade(connection, _STEPS)

@@ -115,7 +115,9 @@ def self_agreements(labels: Iterable[Label], apart: timedelta) -> list[Agreement
 
 
 def newest(labels: Iterable[Label]) -> list[Label]:
-    """Return each labeller's newest label of each post, as the ledger does: at equal times the later one in order."""
+    """Return each labeller's newest label of each post, as the label ledger does: at equal times the later one in
+    order.
+    """
     found: dict[tuple[int, str], Label] = {}
     for label in labels:
         key = label.thread_id, label.labeler_id
@@ -125,7 +127,9 @@ def newest(labels: Iterable[Label]) -> list[Label]:
 
 
 def measured(first: str, second: str, pairs: Sequence[tuple[int, int]], seed: int = SEED) -> Agreement:
-    """Return all measures for ``pairs`` of (first, second) ratings, 1 to 3."""
+    """Return all measures of agreement between two labellers, whose ratings, 1 to 3, are the ``pairs`` of (first,
+    second).
+    """
     import numpy as np
 
     counts = np.zeros((CLASSES, CLASSES))
@@ -148,7 +152,7 @@ def measured(first: str, second: str, pairs: Sequence[tuple[int, int]], seed: in
 
 
 def cohen_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
-    """Return Cohen's kappa of two raters' classes (any integers) of the same items.
+    """Return Cohen's kappa of two labellers' classes (any integers) of the same items.
 
     ``None`` without items, or if both raters used one and the same class only.
     """

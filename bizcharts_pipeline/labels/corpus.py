@@ -59,19 +59,21 @@ class Post:
 
     @property
     def whole_text(self) -> str:
-        """Subject and text, separated by a line break."""
+        """Subject and text of the post to label, separated by a line break."""
         return "\n".join(part for part in (self.subject, self.text) if part)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Texts to compare for copies: subject with text, and text alone if it is long enough to identify the post."""
+        """Texts of the post to label that are compared for copies: subject with text, and text alone if it is long
+        enough to identify the post.
+        """
         if self.subject and self.text and len(self.text) > MIN_BODY:
             return self.whole_text, self.text
         return (self.whole_text,)
 
 
 def load_posts(connection: duckdb.DuckDBPyConnection, thread_ids: Collection[int]) -> list[Post]:
-    """Return the known posts among ``thread_ids``, ordered by thread."""
+    """Load the known posts among ``thread_ids``, as people label them, ordered by thread."""
     if not thread_ids:
         return []
     rows = connection.execute(_POSTS.format(wanted=as_table(thread_ids))).fetchall()

@@ -8,7 +8,7 @@ posts are labelled. Drawn posts stay: the split grows and never shrinks or chang
   labelled ones; with fewer than 40 labelled posts there is no gold.
 - A new period gets its share in addition to the frozen posts, so the split may outgrow its size as months are added.
 - A post that was labelled because a model was unsure of it is not a random post, and never gold.
-- Nor is a post whose labels were all made with a model's suggestion visible.
+- Nor is a post whose labels were all made with a model's suggestion visible, or one of unknown content.
 
 As the split grows, a post may have been used for training before it became gold: evaluate a model on the gold that was
 frozen before its training.
@@ -60,7 +60,8 @@ class GoldReport:
 def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSettings, now: datetime) -> GoldReport:
     """Draw the missing gold posts and freeze them in the ledger; without new labels, a repetition draws nothing.
 
-    Posts are looked up in the database, so materialise labels first; posts unknown there are not drawn.
+    Posts are looked up in the database, so materialise labels first. Posts of which neither text nor picture is known
+    there are not drawn: copies of them in a data set could not be detected.
     """
     candidates = eligible(ledger.standing())
     frozen = ledger.gold()
@@ -68,7 +69,7 @@ def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSett
     with database.read() as connection:
         posts = load_posts(connection, candidates | gold_threads)
     gold_posts = [post for post in posts if post.thread_id in gold_threads]
-    labelled = [post for post in posts if post.thread_id in candidates]
+    labelled = [post for post in posts if post.thread_id in candidates and _has_content(post)]
     shares = _shares(Counter(map(period, labelled)), settings.gold_posts)
     rated = {label.thread_id for label in ledger.newest() if not label.skipped}
     have = Counter(post.period for post in frozen if post.thread_id in rated)  # a post without a label does not count
@@ -79,8 +80,8 @@ def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSett
 
 
 def eligible(standing: Iterable[Label]) -> set[int]:
-    """Return the threads rated by a person without a visible suggestion, not flagged as illegal, and not selected by a
-    model.
+    """Return the threads that may become gold: rated by a person without a visible suggestion, not flagged as illegal,
+    and not selected by a model.
     """
     first: dict[int, Label] = {}
     newest: dict[tuple[int, str], Label] = {}
@@ -97,7 +98,7 @@ def eligible(standing: Iterable[Label]) -> set[int]:
 
 
 def flagged_illegal(standing: Iterable[Label]) -> set[int]:
-    """Return the threads with a standing flag as illegal."""
+    """Return the threads that a standing label flags as illegal."""
     return {label.thread_id for label in standing if label.flag == "illegal"}
 
 
@@ -116,8 +117,12 @@ def gold_content(posts: Iterable[Post], gold: Collection[int], ledger: LabelLedg
         for label in ledger.all()
         if label.thread_id in gold and (label.text_snapshot or label.subject_snapshot or label.image_url_snapshot)
     }
-    found = seen | {thread_id: post for thread_id, post in known.items() if post.whole_text or post.picture}
+    found = seen | {thread_id: post for thread_id, post in known.items() if _has_content(post)}
     return [found[thread_id] for thread_id in sorted(found)]
+
+
+def _has_content(post: Post) -> bool:
+    return bool(post.whole_text or post.picture)
 
 
 def _picture_seen(label: Label) -> Picture | None:
@@ -125,7 +130,7 @@ def _picture_seen(label: Label) -> Picture | None:
 
 
 def period(post: Post) -> str:
-    """Return the UTC month of a post, such as 2025-10."""
+    """Return the UTC month of a gold post, such as 2025-10."""
     return f"{post.posted_at:%Y-%m}" if post.posted_at else UNKNOWN_PERIOD
 
 

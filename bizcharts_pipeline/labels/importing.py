@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import write_atomically
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER, Spellings
 from bizcharts_pipeline.labels.ledger import Label, LabelImport, LabelLedger
 from bizcharts_pipeline.labels.scales import (
@@ -44,15 +44,16 @@ from bizcharts_pipeline.labels.transfer_rows import (
 )
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseError
-from bizcharts_pipeline.warehouse.installation import is_missing
-from bizcharts_pipeline.warehouse.labelled import unknown_threads
+from bizcharts_pipeline.warehouse.labelled import times_of_posts
 
 MAX_LABEL_BYTES = 1_000_000  # of text; the ledger keeps labels for ever
 SHOWN = 10
 CLOCK_TOLERANCE = timedelta(days=1)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as decoded by `surrogateescape`
+TIME_ZONES = timedelta(days=1)  # a label may be dated in local time
 # Of thread numbers with that many zeros at their ends together, one in 10 ** MIN_ZEROS would be so by chance.
 MIN_ZEROS = 8
+MIN_ROUNDED, MIN_TIMES_CHANCE = 3, 10  # rounded numbers among exact ones, which were added later
 MIN_ROWS_OF_ONE = 5  # labels of a single number that ends in MIN_ZEROS_OF_ONE zeros
 MIN_ZEROS_OF_ONE = 4
 _ID_COLUMN = "id"  # of the original implementation's table
@@ -93,11 +94,12 @@ class ImportPlan:
     repeated: tuple[Label, ...]  # labels of the ledger that the file has too
     rejected: tuple[Rejected, ...]
     replaced: int  # new labels that rate differently than one of another file, labeller, post and time being equal
+    outdated: int  # known labels that another file has replaced so
     ask_for_scale: bool  # the file may be on another scale than ours, and none was given
 
     @property
     def rows(self) -> int:
-        """The number of rows in the file."""
+        """The number of rows in the label file."""
         return len(self.file.labels) + len(self.file.rejected)
 
     @property
@@ -141,7 +143,7 @@ class ImportReport:
 
 
 def named_lines(rejected: tuple[Rejected, ...]) -> list[str]:
-    """Return one line for each of the first rejected rows, and one for the number of others."""
+    """Return one line for each of the first rejected rows of a label file, and one for the number of others."""
     more = [f"  and {len(rejected) - SHOWN:,} more"] if len(rejected) > SHOWN else []
     return [*(f"  {row}" for row in rejected[:SHOWN]), *more]
 
@@ -155,7 +157,7 @@ def collect(
     spellings: Spellings | None = None,
     where: str = "line",
 ) -> LabelFile:
-    """Parse ``rows`` into labels and rejected rows.
+    """Parse the ``rows`` of a label file into labels and rejected rows.
 
     Args:
         path: the file named in reports and errors.
@@ -190,9 +192,12 @@ def collect(
                 renamed[written] = label.labeler_id
             labels.append(FileLabel(row.line, row.text, label, frozenset(row.values or ())))
         unknown |= dict.fromkeys(str(name) for name in row.values or () if name not in (*COLUMNS, _ID_COLUMN))
-    if zeros := _rounded_to([entry.label.thread_id for entry in labels]):
+    threads = [entry.label.thread_id for entry in labels]
+    if rounded := _rounded(threads):
+        count, zeros = rounded
+        many = "all its" if count == len(set(threads)) else f"{count:,} of its {len(set(threads)):,}"
         raise LabelFileError(
-            f"{path}: all its thread numbers end in {'0' * zeros}, so a spreadsheet has probably rounded them; nothing "
+            f"{path}: {many} thread numbers end in {'0' * zeros}, so a spreadsheet has probably rounded them; nothing "
             "was imported. Take the numbers from the original file, and format their column as text before you save it."
         )
     try:
@@ -204,7 +209,7 @@ def collect(
 
 
 def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
-    """Compare ``file`` with the ledger and return the effects of importing it. Nothing is written.
+    """Compare the label ``file`` with the ledger and return the effects of importing it. Nothing is written.
 
     A row without the column ``origin`` gets the file's, and is known if the ledger has an equal label of any origin. A
     label that was taken back stays so; labels of an undone import may be imported again. Of several labels of one
@@ -225,7 +230,7 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
     new: list[Label] = []
     repeated: list[Label] = []
     rejected = list(file.rejected)
-    replaced = 0
+    replaced = outdated = 0
     for entry in file.labels:
         if "origin" not in entry.columns and entry.label.labeled_at > now + CLOCK_TOLERANCE:
             rejected.append(_rejected(file, entry, f"labeled_at {entry.label.labeled_at} is in the future"))
@@ -234,6 +239,7 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
         mine = [label for label in same if label.origin == entry.label.origin]
         if equal := [label for label in (mine if "origin" in entry.columns else same) if _equals(label, entry)]:
             repeated += equal
+            outdated += same[-1].sentiment_rating != entry.label.sentiment_rating
             continue
         if mine:
             reason = "another label of the same thread, labeller and time is in the ledger, or above in the file"
@@ -243,11 +249,12 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
         same.append(entry.label)
         new.append(entry.label)
     rejected.sort(key=lambda row: row.line)
-    return ImportPlan(file, tuple(new), tuple(repeated), tuple(rejected), replaced, ask_for_scale=foreign)
+    return ImportPlan(file, tuple(new), tuple(repeated), tuple(rejected), replaced, outdated, ask_for_scale=foreign)
 
 
 def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime) -> ImportReport:
-    """Write the new labels of a plan into the ledger, in one transaction, and its rejected rows to a file in ``aside``.
+    """Write the new labels of an import's plan into the ledger, in one transaction, and its rejected rows to a file in
+    ``aside``.
 
     Without new labels the ledger is not opened.
 
@@ -282,33 +289,45 @@ def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime)
     )
 
 
-def unknown_note(file: LabelFile, database: Database) -> list[str]:
-    """Return a note for the user if ``database`` does not have the posts of all labels in ``file``; none if it cannot
-    be read."""
+def notes_of_posts(file: LabelFile, database: Database) -> list[str]:
+    """Return notes for the user if ``database`` does not have the posts of all labels in ``file``, or if labels are
+    dated before their posts; none if it cannot be read."""
     threads = {entry.label.thread_id for entry in file.labels}
-    unknown = len(threads)
+    posted: dict[int, datetime] = {}
     try:
-        if not is_missing(database.path):
+        if database.exists():
             with database.read() as connection:
-                unknown = unknown_threads(connection, threads)
+                posted = times_of_posts(connection, threads)
     except DatabaseError:
         return []
-    if not unknown:
-        return []
-    return [
-        f"{unknown:,} of its {counted(len(threads), 'thread')} {'is' if unknown == 1 else 'are'} not in the database: "
-        "check the numbers, or import those days from the archive (`bizcharts import --from DAY`)"
-    ]
+    notes = []
+    if unknown := len(threads) - len(posted):
+        notes.append(
+            f"{unknown:,} of its {counted(len(threads), 'thread')} {'is' if unknown == 1 else 'are'} not in the "
+            "database: check the numbers, or import those days from the archive (`bizcharts import --from DAY`)"
+        )
+    labels = [entry.label for entry in file.labels if entry.label.thread_id in posted]
+    if early := sum(label.labeled_at < posted[label.thread_id] - TIME_ZONES for label in labels):
+        notes.append(
+            f"{counted(early, 'label')} {'is' if early == 1 else 'are'} dated before the post was made: check "
+            "labeled_at"
+        )
+    return notes
 
 
-def _rounded_to(threads: Sequence[int]) -> int:
-    """Return how many zeros all of the numbers end in, if that is no chance; else 0."""
+def _rounded(threads: Sequence[int]) -> tuple[int, int] | None:
+    """Return how many different numbers end in how many zeros, if that is no chance: all, or several among exact
+    ones."""
     if not threads:
-        return 0
-    zeros = min(len(str(thread)) - len(str(thread).rstrip("0")) for thread in threads)
-    is_several = zeros * len(set(threads)) >= MIN_ZEROS
-    is_one = zeros >= MIN_ZEROS_OF_ONE and len(threads) >= MIN_ROWS_OF_ONE
-    return zeros if is_several or is_one else 0
+        return None
+    zeros = sorted((len(str(thread)) - len(str(thread).rstrip("0")) for thread in set(threads)), reverse=True)
+    least, many = zeros[-1], len(zeros)
+    if least * many >= MIN_ZEROS or (least >= MIN_ZEROS_OF_ONE and len(threads) >= MIN_ROWS_OF_ONE):
+        return many, least
+    several = [(count, zeros[count - 1]) for count in range(MIN_ROUNDED, many)]
+    count, shared = max(several, key=lambda found: found[0] * 10 ** found[1], default=(0, 0))
+    is_no_chance = count * shared >= MIN_ZEROS and count * 10**shared >= MIN_TIMES_CHANCE * many
+    return (count, shared) if is_no_chance else None
 
 
 def _label(row: RawRow, origin: str, scale: Scale) -> Label:
@@ -358,10 +377,14 @@ def _compare(file: LabelFile, ledger: LabelLedger) -> tuple[int, int]:
 
 
 def _replaced_note(plan: ImportPlan) -> list[str]:
-    if not plan.replaced:
-        return []
-    rates = counted(plan.replaced, "new label rates", "new labels rate")
-    return [f"{rates} differently than a known one of the same labeller, post and time; the new one counts"]
+    notes = []
+    if plan.replaced:
+        rates = counted(plan.replaced, "new label rates", "new labels rate")
+        notes.append(f"{rates} differently than a known one of the same labeller, post and time; the new one counts")
+    if plan.outdated:
+        known = counted(plan.outdated, "known label does", "known labels do")
+        notes.append(f"{known} not count: a later import has replaced them; undo that one to use them")
+    return notes
 
 
 def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) -> Iterable[str]:

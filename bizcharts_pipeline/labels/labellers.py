@@ -7,12 +7,12 @@ UNNAMED_LABELER = "original"  # labeller in databases of the first implementatio
 
 
 def labeller_name(text: str) -> str:
-    """Return a labeller's name in the form in which it is stored."""
-    return visible(text)
+    """Return a labeller's name as it is stored: with each run of white space replaced by one space."""
+    return " ".join(visible(text).split())
 
 
 def visible(text: str) -> str:
-    """Return a name without surrounding blanks, and without invisible and control characters.
+    """Return a labeller's name without surrounding blanks, and without invisible and control characters.
 
     Every kind of blank within it becomes a space; line ends and tabs stay.
     """
@@ -36,5 +36,5 @@ class Spellings:
             self.of(name)
 
     def of(self, name: str) -> str:
-        """Return the known spelling of ``name``; an unknown name is registered with the spelling given."""
+        """Return the known spelling of a labeller's ``name``; an unknown name is registered with the spelling given."""
         return self._first.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.sqlite import BUSY_SECONDS, connect, is_known, transaction
+from bizcharts_pipeline.core.ledgers import (
+    BUSY_SECONDS,
+    Connection,
+    connect,
+    is_known,
+    of_newer_version,
+    place,
+    transaction,
+)
 from bizcharts_pipeline.labels.ledger_schema import NO_IMPORT, bring_up_to_date
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
@@ -56,7 +64,7 @@ class Label:
     image_visible: bool | None = None
 
     def values(self) -> tuple[Any, ...]:
-        """Return the fields in the order of the columns of ``training_labels``."""
+        """Return the label's fields in the order of the columns of ``training_labels``."""
         return tuple(getattr(self, name) for name in _NAMES)
 
 
@@ -94,15 +102,15 @@ _KEY = [_NAMES.index(name) for name in ("thread_id", "labeler_id", "labeled_at",
 _IN_FORCE = "import_id NOT IN (SELECT import_id FROM retractions)"
 _NOT_RETRACTED = f"({_IN_FORCE} OR id IN (SELECT label_id FROM repeats WHERE {_IN_FORCE}))"
 _REPEAT = (
-    f"INSERT OR IGNORE INTO repeats SELECT id, ? FROM labels WHERE import_id NOT IN ({NO_IMPORT}, ?) "
-    f"AND {_NOT_RETRACTED} AND {_SAME}"
+    f"INSERT INTO repeats SELECT id, ? FROM labels WHERE import_id NOT IN ({NO_IMPORT}, ?) "
+    f"AND {_NOT_RETRACTED} AND {_SAME} ON CONFLICT DO NOTHING"
 )
 _STANDING = f"labels WHERE id NOT IN (SELECT label_id FROM undone) AND {_NOT_RETRACTED}"
 _NEWEST = f"""
 SELECT {_COLUMNS} FROM (
     SELECT *, row_number() OVER (PARTITION BY thread_id, labeler_id ORDER BY labeled_at DESC, id DESC) AS age
     FROM {_STANDING}
-) WHERE age = 1 ORDER BY thread_id, labeler_id
+) AS aged WHERE age = 1 ORDER BY thread_id, labeler_id
 """
 _IMPORTS = """
 SELECT imports.id, file, imported_at, scale, (SELECT count(*) FROM labels WHERE import_id = imports.id), known,
@@ -114,13 +122,13 @@ _LAST = f"SELECT id, {_COLUMNS} FROM {_STANDING} AND labeler_id = ? AND origin =
 
 @dataclass(frozen=True)
 class LabelLedger:
-    """The ledger in the file ``path``, created on first use; many processes may use it at once."""
+    """The ledger ``path``, created on first use; many processes may use it at once."""
 
     path: Path
     busy_seconds: float = BUSY_SECONDS  # how long to wait for another process that writes
 
     def append(self, labels: Sequence[Label]) -> int:
-        """Write ``labels`` durably, all or none; return the number of new ones.
+        """Write ``labels`` durably to the label ledger, all or none; return the number of new ones.
 
         A label is identified by thread, labeller, time and origin, so writing it again adds nothing.
 
@@ -129,9 +137,7 @@ class LabelLedger:
         """
         rows = _rows(labels, NO_IMPORT)
         with self._opened() as connection, transaction(connection):
-            before = connection.total_changes
-            connection.executemany(_INSERT.format(unless=""), rows)
-            return connection.total_changes - before
+            return connection.execute_for_each(_INSERT.format(unless=""), rows)
 
     def add_import(
         self,
@@ -157,17 +163,17 @@ class LabelLedger:
         """
         with self._opened() as connection, transaction(connection):
             values = (storable_text(file), _storable(now), scale, known, rejected)
-            insert = "INSERT INTO imports (file, imported_at, scale, known, rejected) VALUES (?, ?, ?, ?, ?)"
-            import_id = connection.execute(insert, values).lastrowid
-            assert import_id is not None
-            before = connection.total_changes
-            connection.executemany(_INSERT.format(unless=f" AND {_NOT_RETRACTED}"), _rows(labels, import_id))
-            added = connection.total_changes - before
+            insert = (
+                "INSERT INTO imports (file, imported_at, scale, known, rejected) VALUES (?, ?, ?, ?, ?) RETURNING id"
+            )
+            import_id = int(connection.execute(insert, values).fetchone()[0])
+            new = _INSERT.format(unless=f" AND {_NOT_RETRACTED}")
+            added = connection.execute_for_each(new, _rows(labels, import_id))
             if not added:
                 connection.rollback()
                 return None
             keys = [[_storable(label.values()[index]) for index in _KEY] for label in repeated]
-            connection.executemany(_REPEAT, [(import_id, import_id, *key) for key in keys])
+            connection.execute_for_each(_REPEAT, [(import_id, import_id, *key) for key in keys])
         return LabelImport(import_id, file, now, scale, added, known, rejected, None)
 
     def imports(self) -> list[LabelImport]:
@@ -196,14 +202,12 @@ class LabelLedger:
         with self._opened() as connection, transaction(connection):
             if not connection.execute("SELECT 1 FROM imports WHERE id = ?", (import_id,)).fetchone():
                 raise LedgerError(f"There is no import {import_id}; `bizcharts labels imports` lists all imports.")
-            before = connection.total_changes
             insert = "INSERT INTO retractions VALUES (?, ?) ON CONFLICT (import_id) DO NOTHING"
-            connection.execute(insert, (import_id, _storable(now)))
-            return connection.total_changes > before
+            return connection.execute(insert, (import_id, _storable(now))).rowcount > 0
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Keep the file open, so that each write by other threads and calls costs only one flush to disk.
+        """Keep the label ledger open, so that each write by other threads and calls costs only one flush to disk.
 
         The last process to close a ledger checkpoints its log, which costs several.
         """
@@ -238,12 +242,10 @@ class LabelLedger:
     def freeze_gold(self, posts: Sequence[GoldPost]) -> int:
         """Add ``posts`` to the gold split permanently; return the number of new ones."""
         with self._opened() as connection, transaction(connection):
-            before = connection.total_changes
-            connection.executemany(
+            return connection.execute_for_each(
                 "INSERT INTO gold VALUES (?, ?, ?) ON CONFLICT (thread_id) DO NOTHING",
                 [(post.thread_id, post.period, _storable(post.frozen_at)) for post in posts],
             )
-            return connection.total_changes - before
 
     def gold(self) -> list[GoldPost]:
         """Return the gold split, ordered by thread."""
@@ -261,14 +263,14 @@ class LabelLedger:
             return [_label(row) for row in connection.execute(sql)]
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _opened(self) -> Iterator[Connection]:
         try:
             with closing(connect(self.path, self.busy_seconds)) as connection:
                 if not bring_up_to_date(connection):
-                    raise LedgerError(f"{self.path}: a newer version of BizCharts has written it; update BizCharts.")
+                    raise LedgerError(of_newer_version(self.path))
                 yield connection
         except sqlite3.Error as error:
-            raise LedgerError(f"{self.path}: the label ledger cannot be used: {error}") from error
+            raise LedgerError(f"{place(self.path)}: the label ledger cannot be used: {error}") from error
 
 
 def _check(label: Label) -> None:
@@ -305,7 +307,7 @@ def _storable(value: object) -> object:
 
 
 def storable_text(text: str) -> str:
-    """Return ``text`` with lone surrogates, which UTF-8 cannot encode, replaced by question marks."""
+    """Return a label's ``text`` with lone surrogates, which UTF-8 cannot encode, replaced by question marks."""
     return text.encode("utf-8", "replace").decode()
 
 

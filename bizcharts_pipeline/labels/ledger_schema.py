@@ -1,13 +1,11 @@
-"""Schema of the label ledger (SQLite), and its upgrade from earlier versions.
+"""Schema of the label ledger, and its upgrade from earlier versions, which were SQLite files.
 
 Version 1 had the first eleven columns of ``labels``; 2 added what the labeller saw and why the post was offered; 3
 added imports, so that one can be undone, and whether the image was visible; 4 added which labels of earlier imports a
 file has too, so that they still count after those are undone.
 """
 
-import sqlite3
-
-from bizcharts_pipeline.core.sqlite import transaction
+from bizcharts_pipeline.core.ledgers import Connection, refuse_foreign, transaction
 
 VERSION = 4  # stored in the file as user_version
 NO_IMPORT = 0  # `import_id` of labels from the labeller's page
@@ -21,7 +19,7 @@ CREATE TABLE {name} (
     labeler_id          TEXT    NOT NULL,
     labeled_at          TEXT    NOT NULL,  -- UTC, ISO 8601 with microseconds
     seconds             REAL,
-    skipped             INTEGER NOT NULL CHECK (skipped = (sentiment_rating IS NULL)),
+    skipped             INTEGER NOT NULL CHECK (skipped = CASE WHEN sentiment_rating IS NULL THEN 1 ELSE 0 END),
     notes               TEXT,
     text_snapshot       TEXT,              -- what the labeller saw
     image_url_snapshot  TEXT,
@@ -94,41 +92,42 @@ SELECT origin, NULL, '1-3', 0, 0 FROM labels WHERE origin <> 'labeller' GROUP BY
 """
 
 
-def bring_up_to_date(connection: sqlite3.Connection) -> bool:
+def bring_up_to_date(connection: Connection) -> bool:
     """Create the tables, or rebuild those of an earlier version, in one transaction that blocks other processes.
 
     Returns:
         Whether this program may use the ledger; it may not use one written by a newer version.
+
+    Raises:
+        sqlite3.DatabaseError: it is the file of another program.
     """
-    if _version(connection) < VERSION:
+    if not connection.version:
+        refuse_foreign(connection, "".join([*_OTHER_TABLES, _LABELS.format(name="labels")]))
+    if connection.version < VERSION:
         with transaction(connection):
-            if _version(connection) < VERSION:  # re-read: another process may have upgraded it
+            if connection.version < VERSION:  # re-read: another process may have upgraded it
                 _upgrade(connection)
-    return _version(connection) <= VERSION
+    return connection.version <= VERSION
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _upgrade(connection: sqlite3.Connection) -> None:
+def _upgrade(connection: Connection) -> None:
     for statement in _OTHER_TABLES:
-        connection.execute(statement)
-    earlier = [row[1] for row in connection.execute("PRAGMA table_info(labels)")]
+        connection.define(statement)
+    earlier = connection.columns("labels")
     if "import_id" in earlier:
         pass  # version 3 had the table of today
     elif earlier:
         _rebuild_labels(connection, earlier)
     else:
-        connection.execute(_LABELS.format(name="labels"))
+        connection.define(_LABELS.format(name="labels"))
     for table, reason in _FROZEN.items():
         for verb, event in (("changed", "UPDATE"), ("deleted", "DELETE")):
             name = f"{_VERBS[table]}_never_{verb}"
-            connection.execute(_TRIGGER.format(table=table, verb=name, event=event, reason=reason))
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.define(_TRIGGER.format(table=table, verb=name, event=event, reason=reason))
+    connection.version = VERSION
 
 
-def _rebuild_labels(connection: sqlite3.Connection, earlier: list[str]) -> None:
+def _rebuild_labels(connection: Connection, earlier: list[str]) -> None:
     """Copy the labels, with their ids, into a table with the current columns: SQLite cannot change a constraint."""
     connection.execute(_EARLIER_IMPORTS)
     connection.execute(_LABELS.format(name="labels_rebuilt"))

@@ -19,7 +19,8 @@ _BITS = 64
 
 
 def duplicate_groups(posts: Sequence[Post]) -> dict[int, int]:
-    """Return the group of each post, by thread: the smallest thread of all near-duplicates linked by a chain.
+    """Return, for posts labelled or to label, the group of near-duplicates of each, by thread: the smallest thread of
+    all linked by a chain.
 
     Of texts exactly at the similarity threshold, one pair in 5,000 is missed. A thread may occur several times with
     different texts; all belong to one group.

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.labels.text_model import Matrix, out_of_fold
+from bizcharts_pipeline.labels.text_model import FOLDS, Matrix, out_of_fold
 
 
-class NoiseSearchMissing(BizchartsError):
-    """The package cleanlab is not installed."""
+class NoNoiseSearch(BizchartsError):
+    """Wrong labels cannot be searched for: cleanlab is not installed, or too few different posts are labelled."""
 
 
 def doubtful_labels(terms: Matrix, ratings: Sequence[int], groups: Sequence[int], seed: int) -> list[int]:
-    """Return the indices of probably wrong labels, most doubtful first.
+    """Return the indices of people's probably wrong labels, most doubtful first.
 
     ``terms`` are the posts' TF-IDF rows, ``ratings`` 1 to 3, each occurring, ``groups`` the group of near-duplicates of
     each post. A label is doubtful if a model that saw neither the post nor its near-duplicates is more confident of
@@ -21,12 +22,17 @@ def doubtful_labels(terms: Matrix, ratings: Sequence[int], groups: Sequence[int]
     correction.
 
     Raises:
-        NoiseSearchMissing: cleanlab is not installed.
+        NoNoiseSearch: cleanlab is not installed, or there are fewer than :data:`FOLDS` groups.
     """
     try:
         from cleanlab.filter import find_label_issues  # type: ignore[import-untyped]
     except ImportError:
-        raise NoiseSearchMissing("The search for wrong labels needs cleanlab: run `make install-noise`.") from None
+        raise NoNoiseSearch("The search for wrong labels needs cleanlab: run `make install-noise`.") from None
+    if (different := len(set(groups))) < FOLDS:
+        raise NoNoiseSearch(
+            f"Wrong labels were not searched for: {counted(len(ratings), 'labelled post')} without near-duplicates are "
+            f"{counted(different, 'post')}, and {FOLDS} are needed."
+        )
     places = find_label_issues(
         labels=np.asarray(ratings) - 1,
         pred_probs=out_of_fold(terms, ratings, groups, seed),

@@ -20,8 +20,8 @@ class NoveltyFilter:
         self._seen = _by_text(post for post in posts if post.thread_id in labelled)
 
     def new_among(self, threads: Sequence[int], *, always: Sequence[int] = ()) -> set[int]:
-        """Return the new ones of ``threads``, of each group of copies the first; ``always`` are not compared with
-        labelled posts.
+        """Return those of ``threads`` that are new to the labellers, of each group of copies the first; ``always`` are
+        not compared with labelled posts.
         """
         posts = [self._posts[thread] for thread in threads]
         comparable = _by_text(posts)

@@ -41,7 +41,7 @@ class Stratum:
 
 
 def load_offered(connection: duckdb.DuckDBPyConnection, thread_ids: Collection[int]) -> list[OfferedPost]:
-    """Return the posts of ``thread_ids`` that still exist."""
+    """Load the posts of ``thread_ids`` to offer to a labeller, as far as they still exist."""
     if not thread_ids:
         return []
     scores = {row[0]: row[1:] for row in connection.execute(_SCORES.format(wanted=as_table(thread_ids))).fetchall()}
@@ -54,10 +54,10 @@ def load_offered(connection: duckdb.DuckDBPyConnection, thread_ids: Collection[i
 
 
 def progress(candidates: Candidates, labels: Iterable[Label], wanted: int) -> list[Stratum]:
-    """Return the number of labelled candidates by month and source, newest month first.
+    """Return how many posts are labelled and how many should be, by month and source, newest month first.
 
-    The ``wanted`` labels are distributed over months and sources like the candidates, at least one each. With a queue,
-    the target is the complete queue.
+    The target of ``wanted`` labels is distributed over months and sources like the candidates, at least one each. With
+    a queue, the target is the complete queue.
     """
     import numpy as np
 

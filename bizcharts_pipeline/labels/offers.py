@@ -82,7 +82,7 @@ class Candidates:
     queue: tuple[QueueEntry, ...] = ()  # by position
 
     def places(self, threads: Collection[int]) -> "NDArray[Any]":
-        """Return the indices of those of ``threads`` that are candidates."""
+        """Return the indices of those of ``threads`` that are candidates for labelling."""
         import numpy as np
 
         wanted = np.fromiter(threads, dtype=np.int64, count=len(threads))
@@ -93,12 +93,12 @@ class Candidates:
         return found
 
     def among(self, threads: Collection[int]) -> list[int]:
-        """Return those of ``threads`` that are candidates."""
+        """Return those of ``threads`` that are candidates for labelling."""
         return [int(thread) for thread in self.threads[self.places(threads)]]
 
 
 def load_candidates(connection: duckdb.DuckDBPyConnection, filters: OfferFilters) -> Candidates:
-    """Load the candidates: 0.1 s for a million posts."""
+    """Load the candidates for labelling: 0.1 s for a million posts."""
     conditions = ["TRUE"]
     if filters.source:
         conditions.append(f"source = {literal(filters.source)}")
@@ -156,17 +156,17 @@ class Deck:
 
     @property
     def left(self) -> int:
-        """The number of posts still to decide, without unannounced relabels and shared posts."""
+        """The number of posts that the labeller still has to decide, without unannounced relabels and shared posts."""
         return self._left
 
     def upcoming(self, count: int) -> list[Offer]:
-        """Return the next ``count`` offers, fewer at the end."""
+        """Return the next ``count`` posts to offer to the labeller, fewer at the end."""
         while len(self._planned) < count and (offer := self._draw()):
             self._planned.append(offer)
         return list(islice(self._planned, count))
 
     def decided(self, thread_id: int) -> None:
-        """Remove a decided post from the deck."""
+        """Remove a post that the labeller has decided from the deck."""
         for offer in self._planned:
             if offer.thread_id == thread_id:
                 self._planned.remove(offer)
@@ -175,18 +175,20 @@ class Deck:
         self._taken.add(thread_id)
 
     def put_back(self, offer: Offer) -> None:
-        """Offer a post first whose decision was undone."""
+        """Offer the labeller first a post whose decision was undone."""
         self.decided(offer.thread_id)
         self._planned.appendleft(offer)
         self._taken.add(offer.thread_id)
         self._left += not self._is_extra(offer)
 
     def find(self, thread_id: int) -> Offer | None:
-        """Return the planned offer of a post."""
+        """Return the planned offer of a post to the labeller."""
         return next((offer for offer in self._planned if offer.thread_id == thread_id), None)
 
     def labelled_elsewhere(self, threads: Collection[int], keep: int) -> None:
-        """Remove offers that another labeller has labelled meanwhile; the first ``keep`` are already on screen."""
+        """Remove posts that another labeller has labelled meanwhile from the deck; the first ``keep`` are already on
+        screen.
+        """
         gone = [o for o in islice(self._planned, keep, None) if o.thread_id in threads and not self._is_again(o)]
         for offer in gone:
             self.decided(offer.thread_id)

@@ -14,8 +14,8 @@ REMEDIES = (
 
 
 def posts_without_picture(database: Database | None, ledger: LabelLedger) -> int:
-    """Return the number of rated posts without a stored picture; all of them if ``database`` is ``None`` (not created
-    yet).
+    """Return the number of posts rated by people of which no picture is stored; all of them if ``database`` is ``None``
+    (not created yet).
 
     Raises:
         DatabaseError: the warehouse cannot be read.

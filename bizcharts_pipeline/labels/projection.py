@@ -33,7 +33,8 @@ class LabelsReport:
 
 
 def materialise_labels(database: Database, ledger: LabelLedger, now: datetime) -> LabelsReport:
-    """Update ``training_labels`` and ``gold_split`` from the ledger; only differences are written.
+    """Update ``training_labels`` and ``gold_split`` in the database from the label ledger; only differences are
+    written.
 
     Every standing label is a row; of several by one labeller for a thread, the one with the latest ``labeled_at``
     counts. If the ledger has two of the same moment, the later one gets a time one microsecond later.
@@ -65,7 +66,7 @@ def materialise_labels(database: Database, ledger: LabelLedger, now: datetime) -
 
 
 def materialise_gold(database: Database, ledger: LabelLedger) -> int:
-    """Update only ``gold_split`` from the ledger; return its size."""
+    """Update only ``gold_split`` in the database from the label ledger; return its size."""
     gold = ledger.gold()
     with database.write() as connection:
         replace_gold(connection, _gold_rows(gold))

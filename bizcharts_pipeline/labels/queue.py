@@ -16,7 +16,7 @@ import numpy as np
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.near_duplicates import contaminated, duplicate_groups
-from bizcharts_pipeline.labels.noise import NoiseSearchMissing, doubtful_labels
+from bizcharts_pipeline.labels.noise import NoNoiseSearch, doubtful_labels
 from bizcharts_pipeline.labels.novelty import NoveltyFilter
 from bizcharts_pipeline.labels.sampling import UNSURE_PER_POST, margins, unsure_and_diverse
 from bizcharts_pipeline.labels.stances import RATINGS, Stance
@@ -60,7 +60,7 @@ class QueueReport:
 
     @property
     def size(self) -> int:
-        """Number of posts in the queue."""
+        """Number of posts in the labelling queue."""
         return sum(self.strata.values())
 
 
@@ -143,7 +143,9 @@ def build_queue(
 
 
 def interleave(strata: Mapping[Stratum, Sequence[int]]) -> list[tuple[Stratum, int]]:
-    """Return all posts with each stratum spread evenly, so that every prefix of the queue has about its shares."""
+    """Return the posts of the labelling queue with each stratum spread evenly, so that every prefix of it has about its
+    shares.
+    """
     places = [
         ((number + 0.5) / len(threads), order, stratum, thread)
         for order, (stratum, threads) in enumerate(strata.items())
@@ -217,7 +219,7 @@ def _read(material: _Material, known: _Known, seed: int) -> _Reading:
     notes: tuple[str, ...] = ()
     try:
         doubtful = doubtful_labels(rows, ratings, [groups[post.thread_id] for post in training], seed)
-    except NoiseSearchMissing as missing:
+    except NoNoiseSearch as missing:
         notes = (str(missing),)
     threads = [training[number].thread_id for number in doubtful]
     return _Reading(place, terms, margin, "people's labels", len(ratings), threads, notes)

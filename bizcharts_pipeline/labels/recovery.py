@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.sqlite_seal import exclusive_lock, forget, is_lost
+from bizcharts_pipeline.core.ledgers import forget, is_known, is_lost, place
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.labelled import stored_gold
@@ -45,7 +45,7 @@ def require_ledger(database: Database, ledger: LabelLedger) -> None:
 
 
 def ledger_problem(database: Database, ledger: LabelLedger) -> str | None:
-    """Return what of the database's labels and gold the ledger lacks and what to do; ``None`` if it has all.
+    """Return what of the database's labels and gold the label ledger lacks and what to do; ``None`` if it has all.
 
     Labels are never deleted from a ledger. They are compared by thread, labeller and origin: the database may hold a
     label with a time that is a microsecond later. A missing ledger is not created.
@@ -56,7 +56,7 @@ def ledger_problem(database: Database, ledger: LabelLedger) -> str | None:
     """
     with database.read() as connection:
         labels, gold = stored_labels(connection), stored_gold(connection)
-    is_there = bool(labels or gold) and ledger.path.exists() and not is_lost(ledger.path)
+    is_there = bool(labels or gold) and is_known(ledger.path) and not is_lost(ledger.path)
     known = ledger.all() if is_there else []
     frozen = {post.thread_id for post in ledger.gold()} if is_there else set()
     missing_gold = sum(thread_id not in frozen for thread_id, *_ in gold)
@@ -67,7 +67,7 @@ def ledger_problem(database: Database, ledger: LabelLedger) -> str | None:
     what = [counted(missing_gold, "gold post")] if missing_gold else []
     what += ["all labels" if emptied else counted(missing, "label")] if missing else []
     return (
-        f"{ledger.path} lacks {' and '.join(what)} of the database: it was lost, or replaced by an older one. "
+        f"{place(ledger.path)} lacks {' and '.join(what)} of the database: it was lost, or replaced by an older one. "
         "Restore the newest copy of the file; or rebuild it from the database with `bizcharts labels restore`."
     )
 
@@ -86,9 +86,7 @@ def restore_ledger(database: Database, ledger: LabelLedger) -> Recovered:
     """
     with database.read() as connection:
         labels, gold = stored_labels(connection), stored_gold(connection)
-    with exclusive_lock(ledger.path) as exclusive:
-        if exclusive and is_lost(ledger.path):
-            forget(ledger.path)
+    forget(ledger.path)
     return Recovered(
         ledger.append([Label(*row) for row in labels]),
         ledger.freeze_gold([GoldPost(*row) for row in gold]),

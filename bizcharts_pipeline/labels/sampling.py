@@ -11,14 +11,16 @@ UNSURE_PER_POST = 5  # candidates with the smallest margins per selected post
 
 
 def margins(probabilities: Floats) -> Floats:
-    """Return the difference between the two highest class probabilities: (posts,), 0 to 1."""
+    """Return how sure a model is of each post that might be labelled: the difference between the two highest class
+    probabilities, (posts,), 0 to 1.
+    """
     ordered = np.sort(probabilities, axis=1)
     return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
 def unsure_and_diverse(margin: Floats, terms: Matrix, n: int, seed: int) -> Ints:
-    """Return the indices of at most ``n`` posts: of those with the smallest margins, the nearest to each of ``n``
-    centres.
+    """Return the indices of at most ``n`` posts worth labelling: of those with the smallest margins, the nearest to
+    each of ``n`` centres.
 
     Margin sampling (Scheffer, Decomain and Wrobel 2001) selects a pool, k-means distributes the choice over it (as in
     Zhdanov 2019, without weights). Ordered by margin.

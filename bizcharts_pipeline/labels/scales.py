@@ -6,13 +6,13 @@ scales 0 to 2, 1 to 5 or 1 to 10, so a file with other ratings is refused comple
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.labels.stances import RATINGS, STANCES
+from bizcharts_pipeline.text.cleaning import clean_text
 
 MIN_RATINGS_TO_ASK = 10  # minimum ratings for refusing a file that uses 2 and only one end of the scale
 MIN_RATINGS_TO_NOTE = 3
@@ -22,8 +22,13 @@ _SHOWN = 5
 _MISSING = {"", "nan", "na", "n/a", "null", "none"}  # spellings of a missing rating
 _EXPLICIT = re.compile(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*")
 _CLASSES = {str(name): rating for name, rating in RATINGS.items()} | {"1": 1, "2": 2, "3": 3}
-# One part of an explicit scale. The rating may contain "=" and ",", as the formula =1 or the decimal 1,5.
+# One part of an explicit scale. The rating may begin with "=" and contain ",", as the formula =1 or the decimal 1,5.
 _MEANING = re.compile(rf"(.+?)=\s*({'|'.join(_CLASSES)})\s*(?:,|\Z)", re.IGNORECASE)
+_MISTYPED = re.compile(r"^,|,$|.=")  # two parts in one: a comma too many, another separator, an unknown meaning
+_DASH = re.compile(r"\s*-\s*(?=[\d.,i])")  # an em dash stands between blanks in a cleaned text
+_AT_MOST_ZERO = re.compile(
+    r"""[='"\s]*(?:0+(?:[.,]0*)?\s?%?|-\s?(?:[\d.,]+|inf\w*)\s?%?|\([\d.,]+\)|[\d.,]+-)['"\s]*"""
+)
 
 
 class ScaleError(BizchartsError):
@@ -61,7 +66,8 @@ NO_MIDDLE = (
 
 
 def parse_scale(text: str) -> Scale:
-    """Parse a scale: one of ``SCALES``, or the meaning of each rating, such as ``0=bearish,1=bullish``.
+    """Parse the scale of a label file's ratings: one of ``SCALES``, or the meaning of each rating, such as
+    ``0=bearish,1=bullish``.
 
     Raises:
         ScaleError: it is neither; the message lists what is allowed.
@@ -83,8 +89,11 @@ def parse_scale(text: str) -> Scale:
     for part in parts:
         rating, meaning = (text.strip() for text in part)
         key = canonical(rating)
-        if key is None or meaning.lower() not in _CLASSES:
-            raise ScaleError(f"{'='.join(part).strip()!r:.60}: the meaning of a rating is one of {', '.join(STANCES)}.")
+        if key is None or meaning.lower() not in _CLASSES or _MISTYPED.search(rating):
+            raise ScaleError(
+                f"{'='.join(part).strip()!r:.60}: write RATING=MEANING, separated by commas; a meaning is one of "
+                f"{', '.join(STANCES)}."
+            )
         if key in classes:
             raise ScaleError(f"the rating {rating!r:.40} is given twice.")
         classes[key] = _CLASSES[meaning.lower()]
@@ -92,13 +101,13 @@ def parse_scale(text: str) -> Scale:
 
 
 def canonical(value: object) -> str | None:
-    """Return a rating in canonical form: 3, '3.0', ' ３ ' and '3e0' become '3', 'Bullish' becomes 'bullish'.
+    """Return a label's rating in canonical form: 3, '3.0', ' ３ ' and '3e0' become '3', 'Bullish' becomes 'bullish'.
 
     ``None`` if there is no rating.
     """
     if value is None or isinstance(value, bool):
         return None if value is None else str(value).lower()
-    text = unicodedata.normalize("NFKC", str(value)).strip().replace("\N{MINUS SIGN}", "-").casefold()
+    text = _DASH.sub("-", clean_text(str(value))).strip().casefold()
     if text in _MISSING:
         return None
     number = _number(text)
@@ -108,7 +117,7 @@ def canonical(value: object) -> str | None:
 
 
 def check_ratings(ratings: Iterable[tuple[int, str]], scale: Scale | None, where: str) -> None:
-    """Refuse ratings that are not on ``scale``, by default ours.
+    """Refuse ratings of a label file that are not on ``scale``, by default ours.
 
     One stray value may be a slip, and only its row is rejected. Several, or any that is 0 or negative, indicate another
     scale.
@@ -141,7 +150,8 @@ def check_ratings(ratings: Iterable[tuple[int, str]], scale: Scale | None, where
 
 
 def missing_end(ratings: Iterable[str]) -> str | None:
-    """Return which end of the scale never occurs in a file of numbers, which may then be on another one; or ``None``.
+    """Return which end of the scale never occurs in a label file of numbers, which may then be on another one; or
+    ``None``.
 
     Words are unambiguous, and a few ratings are no evidence.
     """
@@ -153,12 +163,14 @@ def missing_end(ratings: Iterable[str]) -> str | None:
 
 
 def is_reversed(opposite: int, same: int) -> bool:
-    """Whether a file with so many opposite and equal ratings of the ledger's posts probably uses 3 for bearish."""
+    """Whether a label file with so many opposite and equal ratings of the ledger's posts probably uses 3 for
+    bearish.
+    """
     return opposite >= MIN_OPPOSITE and opposite > _OPPOSITE_TO_SAME * same
 
 
 def meanings(seen: set[str]) -> str:
-    """Return the beginning of an explicit scale for the ratings ``seen``, to be completed: ``1=…,2=…``."""
+    """Return the beginning of an explicit scale for a label file's ratings ``seen``, to be completed: ``1=…,2=…``."""
     written = [rating for rating in seen if not rating.startswith(("[", "{"))] or ["RATING"]
     each = sorted(written, key=lambda rating: (_number(rating) or 0.0, rating))
     return ",".join(f"{rating:.20}=…" for rating in each[:3]) + (",…" if len(each) > 3 else "")
@@ -175,7 +187,9 @@ def _mapping_hint(seen: set[str]) -> str:
         if scale is not OURS and seen <= scale.classes.keys() and len(numbers) == len(seen)
     ]
     if fits:
-        return f"Give its scale, {' or '.join(fits)}, or the meaning of each rating: `--scale {meanings(seen)}`."
+        return (
+            f"Give its scale if it is {' or '.join(fits)}; else the meaning of each rating: `--scale {meanings(seen)}`."
+        )
     return f"Give the meaning of each rating (bearish, neutral or bullish): `--scale {meanings(seen)}`."
 
 
@@ -188,5 +202,6 @@ def _number(text: str) -> float | None:
 
 
 def _is_at_most_zero(rating: str) -> bool:
+    """Whether a rating is 0 or negative, also if it is written as no number: '0,0', '-0,5', '(1)', '1-', '="0"'."""
     number = _number(rating)
-    return number is not None and number <= 0
+    return number <= 0 if number is not None else bool(_AT_MOST_ZERO.fullmatch(rating))

@@ -9,5 +9,5 @@ RATINGS: dict[Stance, int] = {stance: number for number, stance in enumerate(STA
 
 
 def stance(rating: int) -> Stance:
-    """Return the class of a rating, 1 to 3."""
+    """Return the class of a label's rating, 1 to 3."""
     return STANCES[rating - 1]

@@ -54,6 +54,7 @@ class LabelStatistics:
     per_day: Counts  # by the UTC day of labelling
     agreement: tuple[Agreement, ...]
     without_picture: int | None = None  # rated posts that the data set leaves out; None: not counted
+    worth: str | None = None  # what more labels would add; None: unknown
 
     def __str__(self) -> str:
         lines = [
@@ -100,11 +101,13 @@ class LabelStatistics:
             lines.append(f"  {', '.join(shown[first : first + DAYS_A_LINE])}")
         for each in self.agreement:
             lines += ["", str(each)]
+        if self.worth:
+            lines += ["", self.worth]
         return "\n".join(lines)
 
 
 def ledger_statistics(ledger: LabelLedger, relabelled_after: timedelta) -> LabelStatistics:
-    """Return the statistics of the ledger; ratings repeated after ``relabelled_after`` give the self-agreement.
+    """Return the statistics of the label ledger; ratings repeated after ``relabelled_after`` give the self-agreement.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -164,7 +167,7 @@ def decision(label: Label) -> str:
 
 
 def streak(labels: Sequence[Label]) -> dict[str, int] | None:
-    """Return the rating of the last run of equal labels, and its length."""
+    """Return the rating of the last run of equal labels by a labeller, and its length."""
     if not labels:
         return None
     rating, length = labels[-1].sentiment_rating or 0, 0

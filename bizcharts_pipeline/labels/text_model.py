@@ -23,7 +23,8 @@ GROUP_CHARACTERS = 60
 
 
 def duplicate_group(text: str) -> str:
-    """Return a key shared by posts of the same recurring thread, which differ in numbers and in their endings.
+    """Return a key shared by posts of the same recurring thread, which differ in numbers and in their endings, to label
+    one of them.
 
     Coarser than ``cluster_id``, which looks back 48 hours only.
     """
@@ -31,8 +32,8 @@ def duplicate_group(text: str) -> str:
 
 
 def term_matrix(texts: Sequence[str]) -> Matrix:
-    """Return the TF-IDF of words and word pairs that occur in at least two texts, rows of length 1 or 0: (posts,
-    terms).
+    """Return, for the choice of posts to label, the TF-IDF of words and word pairs that occur in at least two texts,
+    rows of length 1 or 0: (posts, terms).
     """
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -47,7 +48,8 @@ def term_matrix(texts: Sequence[str]) -> Matrix:
 
 
 def probabilities(known: Matrix, ratings: Sequence[int], others: Matrix) -> Floats:
-    """Fit a model to the ``known`` rows and ``ratings``; return its probabilities for ``others``: (posts, 3).
+    """Fit a small model to the ``known`` labelled posts and their ``ratings``; return its probabilities for ``others``:
+    (posts, 3).
 
     Each class, 1 to 3, must occur. Classes have equal weight regardless of frequency, or the most common would
     dominate.
@@ -59,7 +61,9 @@ def probabilities(known: Matrix, ratings: Sequence[int], others: Matrix) -> Floa
 
 
 def out_of_fold(terms: Matrix, ratings: Sequence[int], groups: Sequence[int], seed: int) -> Floats:
-    """Return probabilities (posts, 3), each by a model that saw neither the post nor its near-duplicates."""
+    """Return probabilities of labelled posts (posts, 3), each by a model that saw neither the post nor its
+    near-duplicates.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     given = np.asarray(ratings)
@@ -72,7 +76,9 @@ def out_of_fold(terms: Matrix, ratings: Sequence[int], groups: Sequence[int], se
 
 
 def embeddings(terms: Matrix, seed: int) -> Floats:
-    """Return latent-semantic embeddings of length 1 (Deerwester et al. 1990): (posts, dimensions)."""
+    """Return latent-semantic embeddings of length 1 (Deerwester et al. 1990), to choose posts to label that differ:
+    (posts, dimensions).
+    """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 

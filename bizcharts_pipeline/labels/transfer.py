@@ -11,7 +11,7 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.core.sqlite import SQLITE_BEGIN, is_known
-from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, plan, unknown_note
+from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, notes_of_posts, plan
 from bizcharts_pipeline.labels.labellers import Spellings
 from bizcharts_pipeline.labels.ledger import LabelLedger
 from bizcharts_pipeline.labels.scales import Scale
@@ -51,8 +51,8 @@ class ExportReport:
 
 
 def export_labels(ledger: LabelLedger, path: Path, *, history: bool = False) -> ExportReport:
-    """Write the newest standing label of each labeller and thread, or every standing one, in the format of the
-    extension.
+    """Write the newest standing label of each labeller and thread, or every standing one, to a label file in the format
+    of the extension.
 
     Raises:
         LabelFileError: the extension is not .csv, .jsonl or .parquet, or the file cannot be written.
@@ -86,7 +86,7 @@ def import_labels(
     database: Database | None = None,
     begin: Callable[[], object] = lambda: None,
 ) -> ImportReport:
-    """Import the labels of ``path`` into the ledger; invalid rows go to a file in ``aside``.
+    """Import the label file ``path`` into the ledger; invalid rows go to a file in ``aside``.
 
     A refused file has no effect.
 
@@ -111,7 +111,7 @@ def import_labels(
         raise LabelFileError(f"{path}: none of its rows is a valid label, so nothing was imported: {'; '.join(shown)}")
     begin()
     report = carry_out(planned, ledger, aside, now)
-    return replace(report, notes=(*report.notes, *unknown_note(planned.file, database))) if database else report
+    return replace(report, notes=(*report.notes, *notes_of_posts(planned.file, database))) if database else report
 
 
 def read_labels(path: Path, scale: Scale | None = None, spellings: Spellings | None = None) -> LabelFile:
@@ -155,9 +155,9 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise LabelFileError(f"It cannot be read: {error.strerror}.") from None
     if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise LabelFileError("It is UTF-32; save it as UTF-8.")
+        raise LabelFileError("The file is UTF-32; save it as UTF-8, and import it again.")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
-        raise LabelFileError("It is UTF-16; save it as UTF-8.")
+        raise LabelFileError("The file is UTF-16; save it as UTF-8, and import it again.")
     if kind := next((kind for begin, kind in _CONTAINERS.items() if content.startswith(begin)), None):
         raise LabelFileError(f"It is {kind}; save the labels as CSV, UTF-8.")
     text = content.decode("utf-8-sig", "surrogateescape")

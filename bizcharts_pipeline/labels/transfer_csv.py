@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.labels.labellers import visible
 from bizcharts_pipeline.labels.transfer_rows import COLUMNS, REQUIRED, LabelFileError, RawRow, Value, column_name
 
 _APOSTROPHE = "'"
@@ -22,13 +23,13 @@ Fields = list[str | None]
 
 
 def write_csv(rows: Iterable[Mapping[str, Value]]) -> bytes:
-    """Return ``rows`` as CSV with the columns ``COLUMNS``."""
+    """Return the ``rows`` of a label file as CSV with the columns ``COLUMNS``."""
     lines = [",".join(COLUMNS), *(",".join(map(_written, row.values())) for row in rows)]
     return ("\n".join(lines) + "\n").encode()
 
 
 def read_csv(text: str) -> Iterator[RawRow]:
-    """Yield the rows below the header; a malformed row affects only its own lines.
+    """Yield the rows below the header of a CSV label file; a malformed row affects only its own lines.
 
     Raises:
         LabelFileError: the header lacks a required column, or has one twice.
@@ -73,7 +74,7 @@ def _names(header: Fields) -> list[str]:
 
 
 def _is_filled(field: str | None) -> bool:
-    return bool(field and field.strip())
+    return bool(field and visible(field))
 
 
 def _other_separator(first_line: str) -> str | None:

@@ -28,12 +28,12 @@ class _RepeatedKey(Exception):
 
 
 def write_jsonl(rows: Iterable[Mapping[str, Value]]) -> bytes:
-    """Return one JSON object per line."""
+    """Return the rows of a label file as one JSON object per line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def read_jsonl(text: str) -> Iterator[RawRow]:
-    """Yield the lines that are not blank."""
+    """Yield the lines of a JSON label file that are not blank."""
     for line, raw in enumerate(text.split("\n"), start=1):
         if not raw.strip():
             continue
@@ -72,7 +72,7 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_parquet(rows: Iterable[Mapping[str, Value]], columns: Iterable[str]) -> bytes:
-    """Return ``rows`` as a Parquet file; NUL characters, which DuckDB cannot store, become U+FFFD."""
+    """Return the ``rows`` of a label file as Parquet; NUL characters, which DuckDB cannot store, become U+FFFD."""
     import duckdb
 
     from bizcharts_pipeline.warehouse.interrupts import passed_on

@@ -1,17 +1,19 @@
 """Rows of label files: columns, value formats, and validation."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast, get_args
 
 from bizcharts_pipeline.core.clock import naive_utc
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.http.fields import SITE_OPENED, whole_number
+from bizcharts_pipeline.http.fields import SITE_OPENED, undirected, whole_number
 from bizcharts_pipeline.labels.labellers import labeller_name, visible
 from bizcharts_pipeline.labels.ledger import Flag, Label, storable_text
 from bizcharts_pipeline.labels.scales import OURS, Scale, canonical
+from bizcharts_pipeline.labels.stances import STANCES
+from bizcharts_pipeline.warehouse.label_queue import Stratum
 
 # The first ten are those of the original implementation's data set, in the same format.
 COLUMNS = (
@@ -24,6 +26,7 @@ ALIASES = {"subject_snapshot": "subject"}  # name of the column in `training_lab
 _KNOWN = {*COLUMNS, *ALIASES}
 _FIELDS = {"subject": "subject_snapshot"}  # columns with another field name in Label
 
+_STRATA = (*get_args(Stratum), "shared", "filter")  # of the queue, and of the labeller itself
 _BIGINT = 2**63 - 1
 _MAX_TIME = datetime(2100, 1, 1)
 _YES_AND_NO = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
@@ -63,7 +66,7 @@ class Rejected:
 
 
 def values_of(label: Label) -> dict[str, Value]:
-    """Return a label's values in the order of ``COLUMNS``; times as ISO 8601, UTC."""
+    """Return a label's values as a label file has them, in the order of ``COLUMNS``; times as ISO 8601, UTC."""
     values: dict[str, Value] = {column: getattr(label, _FIELDS.get(column, column)) for column in COLUMNS}
     values["labeled_at"] = label.labeled_at.isoformat(timespec="microseconds")
     values["posted_at"] = label.posted_at.isoformat(sep=" ") if label.posted_at else None
@@ -73,7 +76,8 @@ def values_of(label: Label) -> dict[str, Value]:
 
 
 def column_name(written: str) -> str:
-    """Return a column's name as this program spells it: without blanks around it and invisible characters in it.
+    """Return the name of a label file's column as this program spells it: without blanks around it and invisible
+    characters in it.
 
     The case of an unknown column stays.
     """
@@ -83,12 +87,12 @@ def column_name(written: str) -> str:
 
 
 def named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` under this program's column names."""
+    """Return a label file's ``values`` under this program's column names."""
     return {column_name(name): value for name, value in values.items()}
 
 
 def is_skipped(values: Mapping[str, Any]) -> bool:
-    """Return whether a row is marked as skipped.
+    """Return whether a row of a label file is marked as skipped.
 
     Raises:
         BadRow: the mark is neither yes nor no.
@@ -97,7 +101,8 @@ def is_skipped(values: Mapping[str, Any]) -> bool:
 
 
 def label_of(values: Mapping[str, Any], origin: str, scale: Scale) -> Label:
-    """Return the label in a row's ``values``; ``origin`` is the default origin, ``scale`` that of its rating.
+    """Return the label in the ``values`` of a label file's row; ``origin`` is the default origin, ``scale`` that of its
+    rating.
 
     Raises:
         BadRow: the row is not a valid label.
@@ -122,9 +127,6 @@ def label_of(values: Mapping[str, Any], origin: str, scale: Scale) -> Label:
     labeled_at = _time(values.get("labeled_at"), "labeled_at")
     if labeled_at is None:
         raise BadRow("no labeled_at")
-    flag = (_text(values.get("flag"), "flag") or "").strip() or None
-    if flag not in (None, *get_args(Flag)):
-        raise BadRow(f"flag {flag!r:.40}, not one of {', '.join(get_args(Flag))}")
     return Label(
         thread_id=_thread(thread_id),
         sentiment_rating=rating,
@@ -132,17 +134,17 @@ def label_of(values: Mapping[str, Any], origin: str, scale: Scale) -> Label:
         labeled_at=labeled_at,
         seconds=_number(values.get("seconds"), "seconds", math.inf),
         skipped=skipped,
-        notes=_text(values.get("notes"), "notes"),
+        notes=_plain(values.get("notes"), "notes"),
         text_snapshot=_text(values.get("text_snapshot"), "text_snapshot"),
         image_url_snapshot=_text(values.get("image_url_snapshot"), "image_url_snapshot"),
-        origin=_text(values.get("origin"), "origin") or storable_text(origin),
+        origin=_plain(values.get("origin"), "origin") or undirected(storable_text(origin)),
         posted_at=_time(values.get("posted_at"), "posted_at"),
         subject_snapshot=_text(values.get("subject"), "subject"),
-        flag=cast(Flag | None, flag),
-        session=_text(values.get("session"), "session"),
-        stratum=_text(values.get("stratum"), "stratum"),
+        flag=cast(Flag | None, _one_of(values.get("flag"), "flag", get_args(Flag))),
+        session=_plain(values.get("session"), "session"),
+        stratum=_one_of(values.get("stratum"), "stratum", _STRATA),
         probability=_number(values.get("probability"), "probability", 1),
-        suggestion=_text(values.get("suggestion"), "suggestion"),
+        suggestion=_one_of(values.get("suggestion"), "suggestion", STANCES),
         image_visible=_yes_or_no(values.get("image_visible"), "image_visible"),
     )
 
@@ -174,6 +176,19 @@ def _text(value: object, name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value and storable_text(value)
     raise BadRow(f"{name} is {value!r:.40}, not text")
+
+
+def _plain(value: object, name: str) -> str | None:
+    """Return a text without the characters that control a terminal or the direction of writing."""
+    text = _text(value, name)
+    return text and undirected(text)
+
+
+def _one_of(value: object, name: str, allowed: Sequence[str]) -> str | None:
+    text = (_text(value, name) or "").strip().lower()
+    if text and text not in allowed:
+        raise BadRow(f"{name} {text!r:.40}, not one of {', '.join(allowed)}")
+    return text or None
 
 
 def _time(value: object, name: str) -> datetime | None:

@@ -35,6 +35,7 @@ _IGNORED = re.compile(
 )
 _TOKEN = re.compile(r"'[^']*+(?:''[^']*+)*+'|\"[^\"]*+\"|--[^\n]*+|/\*[\s\S]*?\*/|;")
 _EXPONENT = re.compile(r"\d+(?:\.\d*)?[eE][+-]?\d+")
+_ESCAPE = re.compile(r"\\(?:\\|\+[0-9a-fA-F]{6}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-9a-fA-F]{4})")
 _FUNCTIONS = {"replace", "char", "unistr"}  # used by SQLite's shell for line ends and control characters
 _MAX_BYTES = 1_000_000  # of a row
 _MAX_COLUMNS = 50
@@ -43,7 +44,7 @@ _MAX_STEPS = 10_000_000  # of SQLite's virtual machine per statement
 
 
 def read_dump(text: str) -> Iterator[RawRow]:
-    """Yield the rows that the dump inserts, each with the line where its statement begins.
+    """Yield the rows of labels that the SQL dump inserts, each with the line where its statement begins.
 
     Raises:
         LabelFileError: it has no such table, or its CREATE TABLE cannot be parsed.
@@ -126,12 +127,18 @@ def _columns(statement: str, line: int) -> tuple[str, ...]:
     return names
 
 
+def _unistr(text: str) -> str:
+    r"""SQLite's function of that name, which is new in 3.50: ``\XXXX``, ``\+XXXXXX``, ``\uXXXX``, ``\UXXXXXXXX``."""
+    return _ESCAPE.sub(lambda found: "\\" if found[0] == "\\\\" else chr(int(found[0].lstrip("\\+uU"), 16)), text)
+
+
 def _guard(database: sqlite3.Connection, columns: tuple[str, ...]) -> None:
     """Create the table with ``columns`` and then allow nothing but filling it."""
     database.set_authorizer(None)
     database.execute(f"DROP TABLE IF EXISTS {_TABLE}")
     names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
     database.execute(f"CREATE TABLE {_TABLE} ({names})")
+    database.create_function("unistr", 1, _unistr, deterministic=True)
     _limit(database)
     database.set_authorizer(_only_filling)
 

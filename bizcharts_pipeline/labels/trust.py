@@ -36,7 +36,9 @@ class Trust:
 
 
 def majority(newest: Iterable[Label]) -> dict[int, Stance]:
-    """Return the majority class of each post; ``newest`` has one label per labeller and post. Ties are left out."""
+    """Return the class that most labellers gave to each post; ``newest`` has one label per labeller and post. Ties are
+    left out.
+    """
     votes: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for label in newest:
         if label.sentiment_rating is not None:
@@ -52,7 +54,8 @@ def majority(newest: Iterable[Label]) -> dict[int, Stance]:
 def measure_trust(
     database: Database, ledger: LabelLedger, gate: AutoLabelSettings, now: datetime, *, relabelled_after: timedelta
 ) -> list[Trust]:
-    """Measure every version with labels on the gold split, append the results to ``auto_label_trust``, and return them.
+    """Measure every version of a labelling model with labels on the gold split, append the results to
+    ``auto_label_trust``, and return them.
 
     A label given after seeing a suggestion is not independent of its model, so such labels are not used as truth.
     ``relabelled_after`` separates relabels from corrections, as in :func:`kappa_of_people`.
@@ -81,7 +84,7 @@ def measure(
     people_kappa: float | None,
     usd_per_1000: float | None,
 ) -> Trust:
-    """Measure a version by the answers ``given`` to gold posts with known ``truth``.
+    """Measure a version of a labelling model by the answers ``given`` to gold posts with known ``truth``.
 
     ``people_kappa`` is the agreement among people (:func:`kappa_of_people`); if it is ``None``, the version's kappa is
     not compared with it. Accuracy has Wilson's 95 % interval, kappa that of a bootstrap over the posts.
@@ -137,7 +140,7 @@ def kappa_of_people(standing: Sequence[Label], relabelled_after: timedelta) -> f
 
 
 def wilson(successes: float, n: float, z: float = Z) -> tuple[float, float]:
-    """Return the Wilson interval (1927) of a share, by default the 95 % one.
+    """Return the Wilson interval (1927) of a share of labels, by default the 95 % one.
 
     ``n`` is at least 1, and with ``successes`` a number of cases or what an estimate is worth in cases.
     """

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.attempts import Attempts, SetAside
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.core.progress import Track, silently
-from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.labels.importing import (
     CLOCK_TOLERANCE,
     ImportReport,
@@ -18,8 +18,8 @@ from bizcharts_pipeline.labels.importing import (
     carry_out,
     collect,
     named_lines,
+    notes_of_posts,
     plan,
-    unknown_note,
 )
 from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER, Spellings
 from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
@@ -85,7 +85,8 @@ def import_posts_db(
     track: Track = silently,
     scale: Scale | None = None,
 ) -> LegacyImportReport:
-    """Import posts and polls of ``path`` into the warehouse, and its labels into the ledger of ``home``; idempotent.
+    """Import posts and polls of the first implementation's database ``path`` into the warehouse, and its labels into
+    the ledger of ``home``; idempotent.
 
     ``now`` is naive UTC; ``scale`` is the scale of the labels' ratings, if it was given.
 
@@ -112,7 +113,7 @@ def import_posts_db(
         rejected=taken.rejected,
         aside=taken.aside,
         import_id=taken.import_id,
-        notes=(*taken.notes, *unknown_note(planned.file, database)),
+        notes=(*taken.notes, *notes_of_posts(planned.file, database)),
     )
 
 

@@ -77,7 +77,7 @@ class OriginalDatabase:
     skipped: Counter[str] = field(default_factory=Counter, compare=False)
 
     def threads(self) -> Iterator[list[OriginalThread]]:
-        """Yield the opening posts in batches, by ascending number."""
+        """Yield the opening posts of the first implementation's database in batches, by ascending number."""
         batch: list[OriginalThread] = []
         for row in self._rows("thread_ops", _THREAD_COLUMNS, "thread_id"):
             thread = _thread(row, self.board)
@@ -92,13 +92,14 @@ class OriginalDatabase:
             yield batch
 
     def thread_batches(self) -> int:
-        """Return the number of batches that :meth:`threads` yields, if no row is skipped."""
+        """Return the number of batches of the first implementation's posts that :meth:`threads` yields, if no row is
+        skipped."""
         with _opened(self.path) as connection:
             (rows,) = connection.execute("SELECT count(*) FROM thread_ops").fetchone()
         return -(-int(rows) // BATCH)
 
     def snapshots(self) -> Iterator[OriginalSnapshot]:
-        """Yield the polls of the live catalogue, oldest first."""
+        """Yield the polls of the live catalogue in the first implementation's database, oldest first."""
         for row in self._rows("catalog_snapshots", _SNAPSHOT_COLUMNS, "snapshot_at"):
             if (moment := _time(row["snapshot_at"])) is None:
                 self.skipped["snapshot: no readable snapshot_at"] += 1
@@ -111,7 +112,8 @@ class OriginalDatabase:
             )
 
     def labels(self) -> Iterator[tuple[int, Row]]:
-        """Yield a number and the stored columns of each label, whether or not its thread is in this database.
+        """Yield a number and the stored columns of each label in the first implementation's database, whether or not
+        its thread is in it too.
 
         The number is the row's id, or its position if it has none. Ratings may be on any scale, and values of any type;
         a time in Unix seconds is converted to ISO 8601, UTC; a value of another type in a text column becomes ``None``.
@@ -137,13 +139,17 @@ class OriginalDatabase:
 
 
 def read_original(path: Path, board: str = "biz") -> OriginalDatabase:
-    """Open a ``posts.db``. Each board has its own thread numbers, so rows of other boards are skipped.
+    """Open the first implementation's ``posts.db`` after checking all of it. Each board has its own thread numbers, so
+    rows of other boards are skipped.
 
     Raises:
-        OriginalDatabaseError: ``path`` is not an SQLite file, or has no ``thread_ops`` with a ``thread_id``.
+        OriginalDatabaseError: ``path`` is no SQLite file, or damaged, or has no ``thread_ops`` with a ``thread_id``.
     """
     with _opened(path) as connection:
         columns = _columns(connection, "thread_ops")
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _damaged(path, " ".join(found.replace("*** in database main ***", "").split()))
     if "thread_id" not in columns:
         raise OriginalDatabaseError(
             f"{path}: no table thread_ops with a thread_id; name the posts.db of the first implementation."
@@ -162,11 +168,22 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(address, uri=True)) as connection:
             connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
             yield connection
+    except UnicodeDecodeError:  # from SQLite's message, which quotes a damaged schema
+        raise _damaged(path, "a text of its schema is not UTF-8") from None
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT:
+            raise _damaged(path, str(error)) from None
         raise OriginalDatabaseError(
             f"{path} cannot be read as the SQLite database of the first implementation: {error}. "
             "`bizcharts labels import FILE` imports files of labels."
         ) from None
+
+
+def _damaged(path: Path, why: str) -> OriginalDatabaseError:
+    return OriginalDatabaseError(
+        f"{path} is damaged ({why}), so nothing was imported; import a backup of it, or what SQLite's "
+        "command `.recover` can save."
+    )
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

@@ -35,7 +35,7 @@ class ModelFacts:
 
 
 def metrics(facts: ModelFacts) -> bytes:
-    """Return the metrics as JSON."""
+    """Return the metrics of a model for its release, as JSON."""
     content = {
         "model_version": facts.artifact.model_version,
         "model_sha256": facts.artifact.sha256,
@@ -47,7 +47,7 @@ def metrics(facts: ModelFacts) -> bytes:
 
 
 def model_card(facts: ModelFacts, repository: str) -> str:
-    """Return the card in Markdown."""
+    """Return the model card of a release in Markdown."""
     artifact = facts.artifact
     posts = ", ".join(f"{facts.learned_from.get(label, 0):,} {stance}" for label, stance in enumerate(STANCES))
     rows = {
@@ -95,17 +95,31 @@ def model_card(facts: ModelFacts, repository: str) -> str:
             "- Its probabilities are calibrated on posts like its training posts; in another market mood, posts may "
             "differ.",
             "- Its output is neither advice nor a forecast of any price.",
-            "- It contains no post. A text model contains words that occur in posts, and `trained_on.json` lists the "
-            "training threads by number, label and hash.",
+            "- It contains no post. A text model contains words that occur in posts, an ensemble also its training "
+            "posts' vectors; `trained_on.json` lists the training threads by number, label and hash.",
+            *_transferred(artifact.settings.get("transfer")),
             "",
         ]
     )
 
 
+def _transferred(file: Mapping[str, Any] | None) -> list[str]:
+    """Return what a reader has to know of a labelled file from elsewhere that the model learned from."""
+    if file is None:
+        return []
+    rows = file["bearish"] + file["bullish"]
+    return [
+        f"- One feature was learned from {counted(rows, 'labelled text')} of another source, the file "
+        f"`{file['file']}` (SHA-256 `{file['sha256']}`). The model contains none of them. Whether their licence allows "
+        "such a model to be used or passed on was not checked: that is up to whoever does it.",
+    ]
+
+
 def labels_learned_from(trained_on: bytes) -> dict[int, int]:
-    """Return the number of training posts by label in ``trained_on.json``."""
+    """Return for the model card the number of labelled training posts by label in ``trained_on.json``; pseudo-labels
+    are none."""
     rows: Sequence[Mapping[str, Any]] = json.loads(trained_on)
-    return dict(Counter(int(row["label"]) for row in rows))
+    return dict(Counter(int(row["label"]) for row in rows if not row.get("pseudo")))
 
 
 def _figures(facts: ModelFacts) -> list[str]:

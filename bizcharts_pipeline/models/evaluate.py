@@ -37,6 +37,7 @@ from bizcharts_pipeline.warehouse.model_evaluations import (
     Probabilities,
     compared_models,
     gold_scores,
+    promoted_at,
     save_evaluations,
     save_gold_scores,
 )
@@ -70,7 +71,7 @@ class EvaluationReport:
 
     @property
     def table(self) -> str:
-        """The complete report as Markdown."""
+        """The complete report of an evaluation of models as Markdown."""
         head = ["model", "role", "posts", "accuracy", "macro-F1", "recall bear / neutral / bull", "ECE", "log loss", ""]
         rows = [head, ["---"] * len(head), *(_cells(line) for line in self.lines)]
         reasons = {judgement.model_version: judgement.reason for judgement in self.judgements}
@@ -105,7 +106,10 @@ def evaluate_all(
         registered, stored, learned = models(connection), gold_scores(connection), learned_at(connection)
     present = next((row for row in registered if row.status == CHAMPION), None)
     source = _source(present, registered)
-    candidates = [row for row in registered if row.status == CANDIDATE and row.path and row != source]
+    # A refit waits for a person, and the version that it was refitted from is judged.
+    candidates = [
+        row for row in registered if row.status == CANDIDATE and row.path and row != source and not row.refit_of
+    ]
     standing = [
         _contender(row, database, home, gold, stored.get(row.model_version, {}), learned[row.model_version], now)
         for row in (*candidates, *([source] if source else []))
@@ -115,6 +119,7 @@ def evaluate_all(
     incumbent, note = _incumbent(present, rivals.pop(source.model_version) if source else None, baselines[0], gold)
     with database.read() as connection:
         compared = compared_models(connection, present.model_version if present else None, gold.gold_version)
+        promoted = promoted_at(connection, present) if present else None
     judgements = judge(
         list(rivals.values()),
         incumbent,
@@ -123,6 +128,7 @@ def evaluate_all(
         level=training.significance,
         seed=training.seed,
         earlier=len(compared - rivals.keys()),
+        old={thread for thread, frozen_at in gold.frozen_at.items() if promoted and frozen_at <= promoted},
     )
     other = [Contender(name, _scores(scorer, gold)) for name, scorer in (others or {}).items()]
     roles = [(incumbent, "champion"), *((rival, "candidate") for rival in rivals.values())]

@@ -8,7 +8,10 @@ in 58 %, by macro-F1 in 48 %. McNemar's p is recorded in every decision. A candi
 
 - its log loss is lower than the champion's and every trivial baseline's, each with p at most the level. All of them
   have to be beaten, so the highest of these p counts and needs no correction; over the candidates, Holm's applies;
-- and neither its accuracy nor its macro-F1 is below any of theirs: better calibration alone is not enough.
+- and neither its accuracy nor its macro-F1 is below any of theirs: better calibration alone is not enough;
+- and on old gold, the posts that the champion was judged on when it was promoted, neither is more than
+  :data:`MAX_LOSS_ON_OLD_GOLD` below the champion's. Gold grows with each month, so without this a model could win by
+  the newest posts while it forgets the others.
 
 Two models are compared on the gold posts that both have scored and neither was trained on.
 
@@ -19,15 +22,18 @@ the count starts again: the level holds for each version of gold, not for a year
 metrics are slightly too good; metrics on gold frozen later are not.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.trust import MIN_GOLD_POSTS
 from bizcharts_pipeline.models.paired import Comparison, compare, holm
+from bizcharts_pipeline.sentiment.evaluation import evaluate
 from bizcharts_pipeline.sentiment.scorer import Score
 from bizcharts_pipeline.training.gold_set import GoldSet
 from bizcharts_pipeline.warehouse.model_evaluations import Probabilities
+
+MAX_LOSS_ON_OLD_GOLD = 0.02  # of accuracy, and of macro-F1
 
 
 @dataclass(frozen=True)
@@ -59,26 +65,33 @@ def judge(
     level: float,
     seed: int,
     earlier: int = 0,
+    old: Collection[int] = (),
 ) -> tuple[Judgement, ...]:
-    """Judge each candidate against the champion and the baselines.
+    """Judge at the promotion gate each candidate model against the champion and the baselines.
 
     The significance ``level`` holds for all of them together with the ``earlier`` models that were compared with this
-    champion on this gold.
+    champion on this gold. ``old`` is the gold that the champion was judged on when it was promoted.
     """
     judged = [_compared(candidate, [champion, *baselines], gold, seed) for candidate in candidates]
     tested = [judgement for judgement in judged if judgement.comparisons]
     worst = [max(found.bootstrap_p for found in judgement.comparisons.values()) for judgement in tested]
     adjusted = {judgement.model_version: p for judgement, p in zip(tested, holm(worst, earlier), strict=True)}
-    return tuple(
+    decided = [
         _decided(judgement, adjusted[judgement.model_version], len(tested) + earlier, level)
         if judgement.comparisons
         else judgement
         for judgement in judged
+    ]
+    return tuple(
+        replace(judgement, wins=False, reason=lost)
+        if judgement.wins and (lost := _lost(candidate, champion, gold, old))
+        else judgement
+        for judgement, candidate in zip(decided, candidates, strict=True)
     )
 
 
 def common_threads(contenders: Sequence[Contender], gold: GoldSet) -> list[int]:
-    """Return the gold posts that count for all of ``contenders``."""
+    """Return the gold posts that count for all of ``contenders``, the models before the gate."""
     return [
         thread
         for thread in gold.truth
@@ -87,13 +100,13 @@ def common_threads(contenders: Sequence[Contender], gold: GoldSet) -> list[int]:
 
 
 def scores_on(contender: Contender, threads: Sequence[int]) -> list[Score]:
-    """Return the scores of ``contender`` for ``threads``."""
+    """Return the scores of the model ``contender`` for the gold posts ``threads``."""
     return [Score(*contender.scores[thread]) for thread in threads]
 
 
 def proof_at(level: float) -> Callable[..., tuple[bool, dict[str, float]]]:
-    """Return the gate between two ways of scoring the same posts, for a recipe that has to choose one: whether the
-    first is better at ``level``, and the figures of the comparison."""
+    """Return the models' gate between two ways of scoring the same posts, for a recipe that has to choose one: whether
+    the first is better at ``level``, and the figures of the comparison."""
 
     def better(
         first: Sequence[Score], second: Sequence[Score], truth: Sequence[int], groups: Sequence[int], seed: int
@@ -104,6 +117,26 @@ def proof_at(level: float) -> Callable[..., tuple[bool, dict[str, float]]]:
         return wins, {"log_loss": found.log_loss[0], "against": found.log_loss[1], "p": found.bootstrap_p}
 
     return better
+
+
+def _lost(candidate: Contender, champion: Contender, gold: GoldSet, old: Collection[int]) -> str | None:
+    """Return what the candidate loses on old gold, if that is too much."""
+    threads = [thread for thread in common_threads([candidate, champion], gold) if thread in old]
+    if not threads:
+        return None
+    truth = [gold.truth[thread] for thread in threads]
+    mine, theirs = (evaluate(scores_on(contender, threads), truth) for contender in (candidate, champion))
+    for figure, one, other in (
+        ("accuracy", mine.accuracy, theirs.accuracy),
+        ("macro-F1", mine.macro_f1, theirs.macro_f1),
+    ):
+        if other - one > MAX_LOSS_ON_OLD_GOLD + 1e-12:
+            posts = counted(len(threads), "gold post")
+            return (
+                f"loses on old gold: {figure} {one:.3f} against {other:.3f} on the {posts} that {champion.name} was "
+                f"judged on; at most {MAX_LOSS_ON_OLD_GOLD:g} may be lost"
+            )
+    return None
 
 
 def _compared(candidate: Contender, opponents: Sequence[Contender], gold: GoldSet, seed: int) -> Judgement:

@@ -6,6 +6,7 @@ Idempotent requests are retried; before creating something, the caller checks wh
 
 import hashlib
 import json
+import logging
 import os
 import re
 import time
@@ -23,10 +24,13 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 from bizcharts_pipeline.core.addresses import BadAddress, masked, origin, refuse_unsafe
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.http.causes import cause_of
+from bizcharts_pipeline.http.dates import http_date, retry_after_seconds
 from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.http.exchange import BodyRefused, BodyTooLarge, BoundedSession
-from bizcharts_pipeline.http.session import http_date
 from bizcharts_pipeline.settings import is_loopback, key_address_problem
+
+_log = logging.getLogger(__name__)
 
 TOKEN = "GITHUB_TOKEN"
 JSON_BYTES = 8 * 2**20
@@ -79,12 +83,12 @@ class GitHub:
         self._session.headers["User-Agent"] = f"bizcharts/{version('bizcharts')}"
 
     def require_token(self) -> None:
-        """Raise :class:`NoToken` without a token."""
+        """Raise :class:`NoToken` without a token for GitHub."""
         if not _token():
             raise NoToken(f"{TOKEN} is not set; a release needs a token with write access to the repository.")
 
     def call(self, method: str, path: str, payload: Mapping[str, Any] | None = None) -> Any:
-        """Return the JSON of a response (``None`` if it is empty).
+        """Call GitHub's API; return the JSON of its response (``None`` if it is empty).
 
         Raises:
             Refused, Busy
@@ -97,7 +101,7 @@ class GitHub:
         )
 
     def upload(self, url: str, file: Path, content_type: str) -> Any:
-        """Send a file to ``url`` once, and return the JSON of the response.
+        """Send a release's file to GitHub's ``url`` once, and return the JSON of the response.
 
         Raises:
             Refused, Busy, Uncertain
@@ -114,7 +118,7 @@ class GitHub:
         return self._with_retries("POST", send)
 
     def download(self, path: str, into: Path, most: int) -> str:
-        """Write the asset at ``path`` to the file ``into`` and return its SHA-256.
+        """Write the asset of a GitHub release at ``path`` to the file ``into`` and return its SHA-256.
 
         The API redirects to a storage host, which gets no token.
 
@@ -138,7 +142,7 @@ class GitHub:
         return digest
 
     def pause(self, attempt: int) -> None:
-        """Back off before retrying a request whose outcome is unknown."""
+        """Back off before retrying a request to GitHub whose outcome is unknown."""
         self._sleep(float(2 ** (attempt - 1)))
 
     def _with_retries(self, method: str, once: Callable[[], Any]) -> Any:
@@ -152,6 +156,7 @@ class GitHub:
                         f"{pause}; run it again in {pause.seconds:.0f} s, it continues where it stopped"
                     ) from None
                 seconds = max(1.0, pause.seconds)
+                _log.warning("%s; it goes on in %.0f s", pause, seconds)
             except Uncertain:
                 if method not in _SAFE_TO_REPEAT or attempt >= ATTEMPTS:
                     raise
@@ -162,7 +167,11 @@ class GitHub:
     def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: Any, seconds: float) -> Any:
         with self._answer(method, url, headers, body, seconds) as answer:
             if answer.is_redirect:
-                raise Refused(f"{_shown(url)}: the repository has moved; set its new name", answer.status_code)
+                raise Refused(
+                    f"{_shown(url)}: the repository has moved; use its new name (`repository` of [ml.release], or the "
+                    "argument of `bizcharts models fetch`)",
+                    answer.status_code,
+                )
             self._check(url, answer)
             content = b"".join(_chunks(url, self._session, answer, JSON_BYTES))
         try:
@@ -189,7 +198,7 @@ class GitHub:
                     error, requests.RequestException | ConnectionError | TimeoutError
                 ):
                     raise  # an error of the disk, not of the network
-                what = "no complete response" + (" in time" if watchdog.expired else f" ({type(error).__name__})")
+                what = "no complete response" + (" in time" if watchdog.expired else f" ({cause_of(error)})")
                 raise Uncertain(f"{_shown(url)}: {what}; run it again, it continues where it stopped") from None
 
     def _check(self, url: str, answer: requests.Response) -> None:
@@ -245,8 +254,9 @@ def _pause_seconds(answer: requests.Response) -> float | None:
     """Return the pause that GitHub demands (primary or secondary rate limit); ``None`` if it demands none."""
     if answer.status_code not in (403, 429):
         return None
-    if re.fullmatch(r"\d{1,6}", retry_after := answer.headers.get("Retry-After", "").strip()):
-        return float(retry_after)
+    pause = retry_after_seconds(answer.headers.get("Retry-After"), answer.headers.get("Date"))
+    if pause is not None:
+        return pause
     reset = answer.headers.get("x-ratelimit-reset", "")
     if answer.headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"\d{1,12}", reset):
         served = http_date(answer.headers.get("Date", ""))

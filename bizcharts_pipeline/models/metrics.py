@@ -50,7 +50,8 @@ class Figures:
 
 
 def measure(scores: Sequence[Score], truth: Sequence[int], groups: Sequence[int], seed: int) -> Figures:
-    """Return the metrics of ``scores`` against ``truth``; ``groups`` holds the group of near-duplicates of each post.
+    """Return the metrics of a model's ``scores`` of gold posts against ``truth``; ``groups`` holds the group of
+    near-duplicates of each post.
 
     Raises:
         EvaluationError: there are no posts, or the lengths differ.
@@ -64,8 +65,8 @@ def measure(scores: Sequence[Score], truth: Sequence[int], groups: Sequence[int]
     tables = resampled_sums(cells, groups, REPLICATES, seed).reshape(-1, CLASSES, CLASSES)
     return Figures(
         n=figures.n,
-        accuracy=Interval(figures.accuracy, *percentiles(_accuracy(tables))),
-        macro_f1=Interval(figures.macro_f1, *percentiles(_macro_f1(tables))),
+        accuracy=Interval(figures.accuracy, *percentiles(accuracy(tables))),
+        macro_f1=Interval(figures.macro_f1, *percentiles(macro_f1(tables))),
         recall=tuple(row[k] / sum(row) if sum(row) else None for k, row in enumerate(figures.confusion)),
         ece=figures.ece,
         log_loss=float(np.mean(losses(scores, truth))),
@@ -74,7 +75,7 @@ def measure(scores: Sequence[Score], truth: Sequence[int], groups: Sequence[int]
 
 
 def losses(scores: Sequence[Score], truth: Sequence[int]) -> "Array":
-    """Return the log loss of each post: minus the logarithm of the probability of its true class."""
+    """Return the log loss of a model on each post: minus the logarithm of the probability of its true class."""
     import numpy as np
 
     table = np.array([(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores], np.float64)
@@ -82,7 +83,8 @@ def losses(scores: Sequence[Score], truth: Sequence[int]) -> "Array":
 
 
 def resampled_sums(values: "Array", groups: Sequence[int], replicates: int, seed: int) -> "Array":
-    """Return bootstrap sums of ``values`` (posts, columns) over resampled groups: (replicates, columns).
+    """Return bootstrap sums, for the uncertainty of a model's metrics, of ``values`` (posts, columns) over resampled
+    groups: (replicates, columns).
 
     Each replicate draws as many groups as there are, with replacement.
     """
@@ -98,7 +100,7 @@ def resampled_sums(values: "Array", groups: Sequence[int], replicates: int, seed
 
 
 def percentiles(values: "Array") -> tuple[float, float]:
-    """Return the ends of the middle 95 % of ``values``."""
+    """Return the ends of the middle 95 % of ``values``, the bootstrap replicates of a model's metric."""
     import numpy as np
 
     tail = (1 - MASS) / 2
@@ -106,12 +108,14 @@ def percentiles(values: "Array") -> tuple[float, float]:
     return float(lo), float(hi)
 
 
-def _accuracy(tables: "Array") -> "Array":
+def accuracy(tables: "Array") -> "Array":
+    """Return a model's accuracy by each bootstrapped confusion matrix: (n, 3, 3) to (n,)."""
     right: Array = tables.trace(axis1=1, axis2=2) / tables.sum(axis=(1, 2))
     return right
 
 
-def _macro_f1(tables: "Array") -> "Array":
+def macro_f1(tables: "Array") -> "Array":
+    """Return a model's macro-F1 by each bootstrapped confusion matrix: (n, 3, 3) to (n,)."""
     import numpy as np
 
     named = tables.sum(axis=1) + tables.sum(axis=2)

@@ -63,9 +63,8 @@ def compare(
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """Return the exact one-sided p: the probability of at least as many posts that only the first predicts
-    correctly.
-    """
+    """Return the exact one-sided p of McNemar's test of two models: the probability of at least as many posts that
+    only the first predicts correctly."""
     gained = sum(a and not b for a, b in zip(first, second, strict=True))
     differing = sum(a != b for a, b in zip(first, second, strict=True))
     ways: int = sum(math.comb(differing, k) for k in range(gained, differing + 1))
@@ -73,7 +72,8 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
 
 
 def holm(p: Sequence[float], others: int = 0) -> list[float]:
-    """Return Holm-adjusted p values; ``others`` is the number of further tests in the family that rejected nothing."""
+    """Return Holm-adjusted p values of the models' paired tests; ``others`` is the number of further tests in the
+    family that rejected nothing."""
     adjusted, highest = [0.0] * len(p), 0.0
     for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
         highest = max(highest, min(1.0, (len(p) + others - rank) * p[place]))

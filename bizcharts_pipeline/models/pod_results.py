@@ -28,7 +28,7 @@ QLORA = "qlora"
 def registered_as_text_model(
     training: TextTraining, database: Database, home: Path, now: datetime, run_id: str
 ) -> PodTraining[Registered]:
-    """Return the pod training of a text model, with the registration of its result."""
+    """Return the pod training of a text model, with the registration of its result as a candidate among the models."""
 
     def register(finished: Finished) -> Registered:
         return register_fetched(
@@ -48,7 +48,8 @@ def registered_as_text_model(
 def registered_as_adapter(
     training: QloraTraining, database: Database, home: Path, now: datetime, run_id: str
 ) -> PodTraining[Registered]:
-    """Return the pod training of the vision model's adapter, with verification and registration of its result."""
+    """Return the pod training of the vision model's adapter, with verification and registration of its result as a
+    candidate among the models."""
 
     def register(finished: Finished) -> Registered:
         revision, gpu = _require_complete(finished.folder, training.gold.asked)
@@ -70,6 +71,7 @@ def registered_as_adapter(
             usd=finished.usd if finished.pods else None,
             gpu=finished.gpu or gpu,
             run_id=run_id,
+            inherited=training.continued.inherited if training.continued else (),
         )
 
     return PodTraining(training.job, home, register, partial(find_registered, database, home))

@@ -2,8 +2,11 @@
 
 A winner of a kind that trains on this machine is refitted on all labels, gold included, and the refit becomes the
 champion: more posts make a better model, and gold has served its purpose. The refit keeps the winner's metrics; a refit
-that is worse than the winner even on gold, which it was trained on, is discarded. Everything before the promotion can
-be killed and repeated; the promotion is one transaction.
+that is worse than the winner even on gold, which it was trained on, is discarded.
+
+What the switch changes is measured before it (:mod:`.preview`) and stored with it. If the index would move by more than
+a setting, the gate's winner waits for a person, unless it replaces the lexicon that comes with the program. Everything
+before the promotion can be killed and repeated; the promotion is one transaction.
 """
 
 import json
@@ -15,21 +18,26 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.progress import Track, silently
 from bizcharts_pipeline.models.evaluate import EvaluationReport
 from bizcharts_pipeline.models.gate import Judgement
 from bizcharts_pipeline.models.leaks import exposure
 from bizcharts_pipeline.models.metrics import losses
+from bizcharts_pipeline.models.preview import points, preview_switch
 from bizcharts_pipeline.models.registry import as_row, fit_and_publish, local_scores
 from bizcharts_pipeline.models.retention import remove_superseded
-from bizcharts_pipeline.sentiment.artifact import read_artifact
+from bizcharts_pipeline.scoring.place import Place
+from bizcharts_pipeline.sentiment.artifact import read_artifact, training_posts
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
 from bizcharts_pipeline.sentiment.scorer import Score
+from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.training.gold_set import load_gold_set
 from bizcharts_pipeline.training.recipe import Recipe
 from bizcharts_pipeline.training.text_set import load_text_set
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.model_evaluations import Decision, append_decisions, gold_scores
-from bizcharts_pipeline.warehouse.models import ModelVersion, champion, learned_at, model, promote
+from bizcharts_pipeline.warehouse.model_previews import HELD, SWITCHED, ModelPreview, append_preview
+from bizcharts_pipeline.warehouse.models import ModelVersion, champion, keep_candidate, learned_at, model, promote
 
 GATE = "gate"
 
@@ -40,14 +48,20 @@ class ChampionError(BizchartsError):
 
 def decide(
     database: Database,
-    home: Path,
+    place: Place,
     report: EvaluationReport,
     recipes: Mapping[str, Recipe],
     *,
+    parameters: FearGreedSettings,
+    confirm_above: float,
     now: datetime,
     run_id: str | None = None,
 ) -> tuple[Decision, ...]:
-    """Promote the best winner of ``report``, if there is one, and return the decision on each candidate.
+    """Promote the best model that won by the evaluation ``report``, if there is one, and return the decision on each
+    candidate.
+
+    A switch that would move the index by more than ``confirm_above`` points is left to a person (:func:`override`), and
+    the model stays a candidate.
 
     ``recipes`` are those that train on this machine, by kind: a winner of such a kind is refitted on all labels; a
     winner of another kind, or trained in another way than the recipe does now, is promoted unchanged. Repeated without
@@ -57,28 +71,43 @@ def decide(
         ChampionError: the champion changed since the evaluation.
         TrainingError, CorruptModel: the refit failed; the champion is unchanged.
     """
-    winner = _best(report.judgements)
+    winner, home = _best(report.judgements), place.home
     refit = _refit(database, home, winner, recipes, now, run_id) if winner else None
     if winner and refit and not _holds(database, home, winner, refit):
         refit = None
-    decisions = tuple(_decision(judgement, report, winner, refit, now) for judgement in report.judgements)
+    new = previewed = None
+    if winner:
+        with database.read() as connection:
+            new, present = refit or model(connection, winner), champion(connection)
+        assert new
+        previewed = preview_switch(database, place, new, parameters, now)
+        waits = _waits(previewed, present, confirm_above)
+        previewed = replace(previewed, outcome=HELD if waits else SWITCHED)
+    decisions = tuple(_decision(judgement, report, winner, refit, previewed, now) for judgement in report.judgements)
     with database.write() as connection:
         present = champion(connection)
         if (present.model_version if present else None) != report.champion:
             raise ChampionError("The champion changed meanwhile; evaluate again")
-        if winner:
-            row = refit or model(connection, winner)
-            assert row
-            promote(connection, row)
+        if new and previewed:
+            (promote if previewed.outcome == SWITCHED else keep_candidate)(connection, new)
+            append_preview(connection, previewed)
         append_decisions(connection, decisions)
     remove_superseded(database, home, now)
     return decisions
 
 
 def override(
-    database: Database, home: Path, model_version: str, *, who: str, reason: str, now: datetime
-) -> ModelVersion:
-    """Make a model the champion by a person's decision, recorded with the reason; return it.
+    database: Database,
+    place: Place,
+    model_version: str,
+    *,
+    parameters: FearGreedSettings,
+    who: str,
+    reason: str,
+    now: datetime,
+    track: Track = silently,
+) -> ModelPreview:
+    """Make a model the champion by a person's decision, recorded with the reason; return what that changes.
 
     Refused are files that differ from the registered ones, and a model trained on gold that has not won before. A model
     that cannot be compared, or is not better, is accepted.
@@ -87,7 +116,7 @@ def override(
         ChampionError: there is no such model, no name or reason, or the model was trained on gold.
         CorruptModel: its files differ from the registered ones.
     """
-    who, reason = who.strip(), reason.strip()
+    who, reason, home = who.strip(), reason.strip(), place.home
     if not who or not reason:
         raise ChampionError("Choosing the champion needs a name and a reason")
     with database.read() as connection:
@@ -100,19 +129,24 @@ def override(
             raise ChampionError(f"{model_version} is the lexicon of another version of BizCharts")
     else:
         read_artifact(home / row.path, row.sha256 or "")
-        leaked = exposure(database, home, home / row.path, learned[model_version], gold).leaked
-        if leaked and row.refit_of is None:
+        seen = exposure(database, home, home / row.path, learned[model_version], gold)
+        if seen.leaked and row.refit_of is None:
             raise ChampionError(
-                f"{model_version} was trained on {counted(len(leaked), 'gold post')}: its metrics are meaningless"
+                f"{model_version} was {seen.problem}; so its metrics on {counted(len(seen.leaked), 'gold post')} mean "
+                "nothing and it cannot become champion; train it again without them"
             )
     former = before.model_version if before else None
     decision = Decision(model_version, former, gold.gold_version, True, who, reason, now)
+    previewed = replace(preview_switch(database, place, row, parameters, now, track), outcome=SWITCHED)
     with database.write() as connection:
+        present = champion(connection)
+        if (present.model_version if present else None) != former:
+            raise ChampionError("The champion changed meanwhile; look again")
         promote(connection, row)
+        if former != model_version:
+            append_preview(connection, previewed)
         append_decisions(connection, [decision])
-        promoted = model(connection, model_version)
-    assert promoted
-    return promoted
+    return previewed
 
 
 def _best(judgements: Sequence[Judgement]) -> str | None:
@@ -134,7 +168,9 @@ def _refit(
     if recipe is None or not _trains(recipe, row):
         return None
     started = time.monotonic()
-    everything = load_text_set(database, home, now, with_gold=True)
+    trained_on = training_posts(home / str(row.path))
+    pseudo = {each["thread_id"]: each["label"] for each in trained_on if each.get("pseudo")}  # it was judged with them
+    everything = load_text_set(database, home, now, with_gold=True, pseudo=pseudo)
     artifact = fit_and_publish(recipe, everything.examples, everything.dataset_version, home, row.seed or 0)
     fitted = as_row(artifact, now, seconds=time.monotonic() - started, run_id=run_id)
     return replace(fitted, refit_of=winner, accuracy=row.accuracy, macro_f1=row.macro_f1)
@@ -158,17 +194,32 @@ def _trains(recipe: Recipe, row: ModelVersion) -> bool:
     return mine == (row.base_model, row.base_revision, row.code_version, json.dumps(row.settings, sort_keys=True))
 
 
+def _waits(previewed: ModelPreview, present: ModelVersion | None, confirm_above: float) -> bool:
+    """Whether a person has to confirm the switch."""
+    if previewed.shift is None or present is None or present.shipped:
+        return False
+    return abs(previewed.shift) > confirm_above
+
+
 def _decision(
-    judgement: Judgement, report: EvaluationReport, winner: str | None, refit: ModelVersion | None, now: datetime
+    judgement: Judgement,
+    report: EvaluationReport,
+    winner: str | None,
+    refit: ModelVersion | None,
+    previewed: ModelPreview | None,
+    now: datetime,
 ) -> Decision:
-    promoted = judgement.model_version == winner
+    best = judgement.model_version == winner
+    promoted = best and previewed is not None and previewed.outcome == SWITCHED
     reason = judgement.reason
-    if promoted and refit:
+    if best and refit:
         reason += f"; refitted on all labels as {refit.model_version}"
     elif promoted:
         reason += "; promoted unchanged"
-    elif judgement.wins and not promoted:
+    elif judgement.wins and not best:
         reason += f"; but {winner} is better still"
+    if best and previewed and not promoted:
+        reason += f"; waits for a person, as the index would shift by {points(previewed)}"
     found = next(iter(judgement.comparisons.values()), None)
     return Decision(
         model_version=judgement.model_version,

@@ -134,12 +134,13 @@ def register_adapter(
     usd: Decimal | None = None,
     gpu: str | None = None,
     run_id: str | None = None,
+    inherited: Sequence[Mapping[str, Any]] = (),
 ) -> Registered:
-    """Register the result fetched from a pod.
+    """Register the vision model's adapter fetched from a pod.
 
     ``finished`` holds ``adapter/``, ``report.json``, and ``scores.json`` with the log-probabilities of gold posts and
-    the temperature that calibrates them. ``dataset`` is the ShareGPT folder that it was trained on. The files of
-    ``adapter/`` become the model's.
+    the temperature that calibrates them. ``dataset`` is the ShareGPT folder that it was trained on, ``inherited`` the
+    further posts that the adapter it started from was trained on. The files of ``adapter/`` become the model's.
 
     Raises:
         BrokenResult: the result is incomplete.
@@ -164,7 +165,7 @@ def register_adapter(
             shutil.copyfile(finished / REPORT, folder / REPORT)
             if not (folder / CALIBRATION).exists():  # the adapter's own one also corrects for oversampled classes
                 write_temperature(folder, temperature)
-            _write_trained_on(folder, learned_from)
+            _write_trained_on(folder, [*learned_from, *inherited])
             artifact = publish(
                 folder,
                 home,
@@ -197,7 +198,8 @@ def find_registered(database: Database, home: Path, model_version: str) -> Regis
 def fit_and_publish(
     recipe: Recipe, examples: Sequence[TextExample], dataset_version: str, home: Path, seed: int
 ) -> Artifact:
-    """Train a model into a new folder below the home, with its list of training posts; it is not registered yet."""
+    """Train a model for the registry, into a new folder below the home, with its list of training posts; it is not
+    registered yet."""
     with new_model(home) as folder:
         recipe.fit(examples, folder, seed)
         _write_trained_on(folder, described(examples))
@@ -268,7 +270,7 @@ def local_scores(row: ModelVersion, home: Path, gold: GoldSet) -> dict[int, Prob
     if not gold.examples:
         return {}
     try:
-        scorer = load_scorer(home / row.path, row.sha256)
+        scorer = load_scorer(home / row.path, row.sha256, home)
         scores = scorer.score([example.post for example in gold.examples])
     except CorruptModel:
         raise
@@ -284,12 +286,13 @@ def local_scores(row: ModelVersion, home: Path, gold: GoldSet) -> dict[int, Prob
 
 
 def are_probabilities(values: Probabilities) -> bool:
-    """Whether ``values`` are valid probabilities: NaN, for example, could not be compared."""
+    """Whether the ``values`` that a registered model gives for a post are valid probabilities: NaN, for example, could
+    not be compared."""
     return all(0 <= value <= 1 for value in values) and abs(sum(values) - 1) < 1e-6
 
 
 def as_triple(score: Score) -> Probabilities:
-    """Return the probabilities in the stored form."""
+    """Return a registered model's score of a gold post as the stored probabilities."""
     return score.p_bearish, score.p_neutral, score.p_bullish
 
 
@@ -329,6 +332,7 @@ def _rows_learned_from(dataset: Path) -> list[dict[str, Any]]:
             "thread_id": about["thread_id"],
             "label": STANCES.index(row["messages"][1]["content"]),
             "text_sha256": sharegpt.digest(row["messages"][0]["content"].partition("\n\n")[2].encode()),
+            "split": about["split"],
         }
         for about, row in zip(abouts, rows, strict=True)
     ]

@@ -80,7 +80,7 @@ class Fetched:
 
 
 def facts_of(database: Database, home: Path, model_version: str) -> ModelFacts:
-    """Return the facts of a registered model, after verifying all its files.
+    """Return the facts of a registered model for its release, after verifying all its files.
 
     Raises:
         ReleaseError: it is not registered, or is part of the program.
@@ -99,7 +99,7 @@ def facts_of(database: Database, home: Path, model_version: str) -> ModelFacts:
 
 
 def release_model(github: GitHub, repository: str, facts: ModelFacts, home: Path) -> Release:
-    """Publish a model, or continue what an earlier run began; idempotent.
+    """Publish a model as a GitHub release, or continue what an earlier run began; idempotent.
 
     Raises:
         NoToken: ``GITHUB_TOKEN`` is not set.
@@ -131,7 +131,7 @@ def release_model(github: GitHub, repository: str, facts: ModelFacts, home: Path
 
 
 def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetched:
-    """Fetch a model from its release; it gets its name below ``home`` once all its files are verified.
+    """Fetch a model from its GitHub release; it gets its name below ``home`` once all its files are verified.
 
     A token is used if there is one: a private repository needs it.
 
@@ -171,9 +171,8 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
 
 
 def register_fetched(database: Database, fetched: Fetched, now: datetime) -> ModelVersion:
-    """Register a fetched model as the candidate of its kind; the next evaluation computes its metrics on our own
-    gold.
-    """
+    """Register a model fetched from a GitHub release as the candidate of its kind; the next evaluation computes its
+    metrics on the gold posts of this installation."""
     with database.write() as connection:
         return register_candidate(connection, as_row(fetched.artifact, now))
 

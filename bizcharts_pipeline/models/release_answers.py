@@ -10,7 +10,8 @@ _ASSET: Mapping[str, type] = {"id": int, "name": str, "state": str, "size": int}
 
 
 def read_release(answer: Any) -> Mapping[str, Any]:
-    """Return ``answer`` if it describes a release: an integer ``id``, ``tag_name``, ``draft`` and its two addresses.
+    """Return GitHub's ``answer`` if it describes a release: an integer ``id``, ``tag_name``, ``draft`` and its two
+    addresses.
 
     Raises:
         Uncertain: the answer does not.
@@ -19,7 +20,7 @@ def read_release(answer: Any) -> Mapping[str, Any]:
 
 
 def read_releases(answer: Any) -> list[Mapping[str, Any]]:
-    """Return ``answer`` if it is a list of releases.
+    """Return GitHub's ``answer`` if it is a list of releases.
 
     Raises:
         Uncertain: the answer is not.
@@ -28,7 +29,7 @@ def read_releases(answer: Any) -> list[Mapping[str, Any]]:
 
 
 def read_asset(answer: Any) -> Mapping[str, Any]:
-    """Return ``answer`` if it describes a file of a release: ``id``, ``name``, ``state``, ``size`` in bytes.
+    """Return GitHub's ``answer`` if it describes a file of a release: ``id``, ``name``, ``state``, ``size`` in bytes.
 
     Raises:
         Uncertain: the answer does not.
@@ -37,7 +38,7 @@ def read_asset(answer: Any) -> Mapping[str, Any]:
 
 
 def read_assets(answer: Any) -> list[Mapping[str, Any]]:
-    """Return ``answer`` if it is a list of files of a release.
+    """Return GitHub's ``answer`` if it is a list of files of a release.
 
     Raises:
         Uncertain: the answer is not.

@@ -18,7 +18,7 @@ KEPT = timedelta(days=7)  # also longer than any training takes from its first f
 
 
 def remove_superseded(database: Database, home: Path, now: datetime) -> tuple[str, ...]:
-    """Remove the files of models no longer needed at ``now`` (naive UTC); return their names."""
+    """Remove the files of models no longer needed at ``now`` (naive UTC); return the models' names."""
     with database.read() as connection:
         needed = needed_versions(connection)
     removed = []

@@ -25,8 +25,8 @@ class Scale:
 
 
 def measure_scale(scores: Sequence[Score], truth: Sequence[int], groups: Sequence[int], seed: int) -> Scale:
-    """Compare ``scores`` with ``truth`` (0 bearish, 1 neutral, 2 bullish); ``groups`` holds the groups of
-    near-duplicates.
+    """Compare the scale of a model's ``scores`` on gold with ``truth`` (0 bearish, 1 neutral, 2 bullish); ``groups``
+    holds the groups of near-duplicates.
 
     The slope is the change of the stance when posts change from bearish to bullish and neutral ones stay, computed from
     the model's mean weight and weighted stance within each true class.

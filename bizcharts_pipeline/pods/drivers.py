@@ -30,8 +30,8 @@ _DRIVER = re.compile(r"(\d{3,4})(\.\d+){1,3}")
 
 
 def min_branch(cuda: Iterable[str]) -> int | None:
-    """Return the oldest driver branch that supports one of these CUDA versions, such as 580 for '13.0'; ``None`` if any
-    does. For a version newer than the known ones, the newest known branch is returned."""
+    """Return the oldest NVIDIA driver branch, for a pod's host, that supports one of these CUDA versions, such as 580
+    for '13.0'; ``None`` if any does. For a version newer than the known ones, the newest known branch is returned."""
     wanted = [(int(found[1]), int(found[2] or 0)) for found in map(_CUDA.fullmatch, cuda) if found]
     if not wanted:
         return None
@@ -39,6 +39,7 @@ def min_branch(cuda: Iterable[str]) -> int | None:
 
 
 def is_older(driver: str | None, branch: int) -> bool:
-    """Return whether a driver, such as '535.183.01', is older than a branch; an unknown driver is not."""
+    """Return whether the NVIDIA driver of a pod's host, such as '535.183.01', is older than a branch; an unknown
+    driver is not."""
     found = _DRIVER.fullmatch(driver or "")
     return found is not None and int(found[1]) < branch

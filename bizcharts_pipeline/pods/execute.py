@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from bizcharts_pipeline.pods.blanking import blank_text
+from bizcharts_pipeline.core.blanking import blank_text
 
 _TAIL_BYTES = 4_000
 _FOR_CHILDREN = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|LANG|LC_\w+")
 
 
 def child_environment() -> dict[str, str]:
-    """Return the variables that ssh, rsync and ssh-keygen need; API keys are excluded."""
+    """Return the variables that ssh, rsync and ssh-keygen need to reach a pod; API keys are excluded."""
     return {name: value for name, value in os.environ.items() if _FOR_CHILDREN.fullmatch(name)}
 
 
@@ -43,7 +43,7 @@ def execute(
     stop: Callable[[], str | None] = lambda: None,
     progress: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run a program in its own process group, which is killed after ``timeout_seconds``.
+    """Run a program for a pod, such as ssh, in its own process group, which is killed after ``timeout_seconds``.
 
     ``stop`` is called every second; it returns the reason to kill the program, or ``None``. ``progress`` is called
     whenever the program prints something. Without ``environment``, the program gets `child_environment`.

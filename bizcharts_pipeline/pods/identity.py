@@ -17,8 +17,8 @@ INSTALLATION = "installation"  # file next to the ledger of pods
 
 
 def job_key(asset: str, *parts: str | bytes) -> str:
-    """Return the key of a job, 12 hexadecimal digits: a hash of its asset and of everything that determines its result
-    (data set, settings, code). The same job is never paid for twice at once."""
+    """Return the key of a job on pods, 12 hexadecimal digits: a hash of its asset and of everything that determines
+    its result (data set, settings, code). The same job is never paid for twice at once."""
     digest = hashlib.sha256()
     for part in (asset, *parts):
         content = part.encode() if isinstance(part, str) else part

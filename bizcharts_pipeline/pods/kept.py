@@ -16,8 +16,8 @@ _BYTES = 40  # longer than any time in ISO 8601
 
 
 def reserve(folder: Path) -> None:
-    """Reserve the marker's space in a job's folder; this alone keeps no pod. Without free space, `keep` tries to write
-    it."""
+    """Reserve the space of the marker of a kept pod in a job's folder; this alone keeps no pod. Without free space,
+    `keep` tries to write it."""
     with suppress(OSError):
         write_atomically(folder / _FILE, b" " * _BYTES)
 
@@ -48,5 +48,5 @@ def until(folder: Path, now: datetime, lease: timedelta) -> datetime | None:
 
 
 def forget(folder: Path) -> None:
-    """Remove the marker, if there is one."""
+    """Remove the marker of a kept pod, if there is one."""
     (folder / _FILE).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ _SECONDS = 30
 
 
 def make_keys(folder: Path) -> str:
-    """Return the public key of the pair in ``folder``, which is created if missing.
+    """Return the public key of the pod's SSH key pair in ``folder``, which is created if missing.
 
     The private key is readable by its owner only and has no passphrase, as nobody could enter it.
 
@@ -46,7 +46,7 @@ def make_keys(folder: Path) -> str:
 
 
 def remove_keys(folder: Path) -> None:
-    """Remove the pair and the known host, if there are any."""
+    """Remove the pod's SSH key pair and its known host, if there are any."""
     _remove(folder / PRIVATE_KEY)
     for known in folder.glob(f"{KNOWN_HOSTS}*"):
         known.unlink(missing_ok=True)

@@ -1,18 +1,18 @@
 """Ledger of pods: orders, maximum and actual cost, and states, written before each relevant step.
 
-SQLite in WAL mode, each commit flushed to disk: a kill at any moment loses neither a pod nor a reservation. No secret
-is ever written here.
+Each commit is durable: a kill at any moment loses neither a pod nor a reservation. No secret is ever written here.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 
-from bizcharts_pipeline.core.sqlite import connect, is_full, transaction, upgrade
+from bizcharts_pipeline.core.ledgers import Connection, connect, marks, of_newer_version, place, transaction, upgrade
+from bizcharts_pipeline.core.sqlite import is_full
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps, Spent
 from bizcharts_pipeline.pods.errors import LedgerNotWritable, PodLedgerError
@@ -36,20 +36,20 @@ _LATE = timedelta(hours=1)  # an unexpected pod may come from an order up to thi
 
 
 class PodLedger:
-    """The ledger in the file ``path``, created on first use. It is opened for each call; safe for many processes."""
+    """The ledger ``path``, created on first use. It is opened for each call; safe for many processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def folder(self, key: str) -> Path:
-        """Return the local folder of a job, next to the ledger's folder: its lock, keys, checkpoint and salvaged
-        logs."""
+        """Return the local folder of a job on pods, next to the ledger's folder: its lock, keys, checkpoint and
+        salvaged logs."""
         return self.path.parent.parent / FOLDERS / key
 
     # Jobs.
 
     def open_job(self, key: str, provider: str) -> JobRow | None:
-        """Return the open job of a key and provider, if there is one."""
+        """Return the open job on pods of a key and provider, if there is one."""
         with self._reading() as connection:
             row = connection.execute(
                 f"{JOB_QUERY} WHERE key = ? AND provider = ? AND ended_at IS NULL", (key, provider)
@@ -58,12 +58,12 @@ class PodLedger:
             return found and job_row(found)
 
     def job(self, job: int) -> JobRow:
-        """Return the job with this id."""
+        """Return the job on pods with this id."""
         with self._reading() as connection:
             return job_row(connection.execute(f"{JOB_QUERY} WHERE id = ?", (job,)).fetchone())
 
     def begin(self, key: str, name: str, provider: str, run_id: str, now: datetime) -> JobRow:
-        """Open a job; an earlier open one of the same key is closed as abandoned."""
+        """Open a job on pods; an earlier open one of the same key is closed as abandoned."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET ended_at = ?, outcome = 'abandoned' "
@@ -71,23 +71,23 @@ class PodLedger:
                 (as_text(now), key, provider),
             )
             job = connection.execute(
-                "INSERT INTO jobs (key, name, provider, run_id, started_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (key, name, provider, run_id, started_at) VALUES (?, ?, ?, ?, ?) RETURNING id",
                 (key, name, provider, run_id, as_text(now)),
-            ).lastrowid
+            ).fetchone()[0]
             return job_row(connection.execute(f"{JOB_QUERY} WHERE id = ?", (job,)).fetchone())
 
     def resume(self, job: int, run_id: str) -> None:
-        """Record that another run continues a job."""
+        """Record that another run continues a job on a pod."""
         with self._transaction() as connection:
             connection.execute("UPDATE jobs SET run_id = ? WHERE id = ?", (run_id, job))
 
     def collecting(self, job: int, into: Path) -> None:
-        """Record the folder into which the result is fetched."""
+        """Record the folder into which a job's result is fetched from the pod."""
         with self._transaction() as connection:
             connection.execute("UPDATE jobs SET result = ? WHERE id = ?", (str(into.absolute()), job))
 
     def close(self, job: int, outcome: str, now: datetime) -> None:
-        """Record the outcome of a job."""
+        """Record the outcome of a job on pods."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET ended_at = ?, outcome = ? WHERE id = ? AND ended_at IS NULL",
@@ -115,7 +115,7 @@ class PodLedger:
             asked_at: time of the first order from which a pod of this name may exist; its life is billed from then on.
 
         Raises:
-            OverBudget: nothing was reserved.
+            OverBudget: the cost could exceed a limit; nothing was reserved.
         """
         nano = budget.cost(usd_per_hour, seconds)
         with self._transaction() as connection:
@@ -133,11 +133,9 @@ class PodLedger:
             )
             columns = "job, state, gpu, cloud, data_center, usd_per_hour, nano_usd, created_at, deadline"
             if row is not None:
-                connection.execute(f"UPDATE pods SET ({columns}) = ({_marks(values)}) WHERE id = ?", (*values, row))
+                connection.execute(f"UPDATE pods SET ({columns}) = ({marks(values)}) WHERE id = ?", (*values, row))
                 return row
-            booked = connection.execute(f"INSERT INTO pods ({columns}) VALUES ({_marks(values)})", values)
-            assert booked.lastrowid is not None
-            return booked.lastrowid
+            return _add(connection, columns, values)
 
     def ordered(self, row: int, now: datetime) -> None:
         """Record that an order is sent; a pod may exist from now on, whatever the answer."""
@@ -157,7 +155,7 @@ class PodLedger:
             return _one(connection, row)
 
     def charged(self, row: int, usd_per_hour: Decimal) -> PodRow:
-        """Update the price of a pod whose termination is not proven, for its whole life."""
+        """Set the hourly price of a pod whose termination is not proven; it applies from the pod's start."""
         with self._transaction() as connection:
             before = _one(connection, row)
             if before.ended_at is None:
@@ -198,7 +196,7 @@ class PodLedger:
                 return _one(connection, known.id)
             oldest = connection.execute(
                 "SELECT min(p.created_at) FROM pods AS p JOIN jobs AS j ON j.id = p.job "
-                "WHERE j.name = ? AND p.pod_id IS NULL AND p.ordered_at NOT NULL AND p.created_at BETWEEN ? AND ?",
+                "WHERE j.name = ? AND p.pod_id IS NULL AND p.ordered_at IS NOT NULL AND p.created_at BETWEEN ? AND ?",
                 (like.name, as_text(like.created_at - _LATE), as_text(like.created_at)),
             ).fetchone()[0]
             since = datetime.fromisoformat(oldest) if oldest else like.created_at
@@ -217,9 +215,7 @@ class PodLedger:
                 as_text(now),
             )
             columns = f"{_STRAY}, nano_usd, created_at, deadline, ordered_at, seen_at"
-            row = connection.execute(f"INSERT INTO pods ({columns}) VALUES ({_marks(values)})", values).lastrowid
-            assert row is not None
-            return _one(connection, row)
+            return _one(connection, _add(connection, columns, values))
 
     def seen(self, row: int, now: datetime) -> PodRow:
         """Record that the control plane lists a pod."""
@@ -249,7 +245,7 @@ class PodLedger:
         """Return when the reaper first saw a pod that has no row."""
         with self._transaction() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO sightings (provider, pod_id, first_at) VALUES (?, ?, ?)",
+                "INSERT INTO sightings (provider, pod_id, first_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (provider, pod_id, as_text(now)),
             )
             found = connection.execute(
@@ -283,10 +279,10 @@ class PodLedger:
             connection.execute("UPDATE pods SET bad_host = 1 WHERE id = ?", (row,))
 
     def bad_machines(self, job: int) -> frozenset[str]:
-        """Return the machines that this job must not use again."""
+        """Return the machines on which this job must not rent a pod again."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT machine FROM pods WHERE job = ? AND bad_host AND machine NOT NULL", (job,)
+                "SELECT machine FROM pods WHERE job = ? AND bad_host = 1 AND machine IS NOT NULL", (job,)
             )
             return frozenset(machine for (machine,) in rows)
 
@@ -304,7 +300,8 @@ class PodLedger:
         """Return the pods of a job, or all pods, by age; orders without a pod are left out."""
         with self._reading() as connection:
             rows = connection.execute(
-                f"{POD_QUERY} WHERE (?1 IS NULL OR p.job = ?1) AND p.pod_id NOT NULL ORDER BY p.id", (job,)
+                f"{POD_QUERY} WHERE (:job IS NULL OR p.job = :job) AND p.pod_id IS NOT NULL ORDER BY p.id",
+                {"job": job},
             )
             return [pod_row(row) for row in rows]
 
@@ -312,9 +309,9 @@ class PodLedger:
         """Return the pods, of a provider, a job or all, whose termination is not proven, the oldest first."""
         with self._reading() as connection:
             rows = connection.execute(
-                f"{POD_QUERY} WHERE p.ended_at IS NULL AND (?1 IS NULL OR j.provider = ?1) "
-                "AND (?2 IS NULL OR j.key = ?2) ORDER BY p.id",
-                (provider, key),
+                f"{POD_QUERY} WHERE p.ended_at IS NULL AND (:provider IS NULL OR j.provider = :provider) "
+                "AND (:key IS NULL OR j.key = :key) ORDER BY p.id",
+                {"provider": provider, "key": key},
             )
             return [pod_row(row) for row in rows]
 
@@ -347,7 +344,7 @@ class PodLedger:
             return row and pod_row(row)
 
     def before(self, row: PodRow) -> PodRow | None:
-        """Return the previous row with the same job name: a late pod may come from its order."""
+        """Return the previous row with the same job name. A pod that appears late may belong to that row's order."""
         with self._reading() as connection:
             found = connection.execute(
                 f"{POD_QUERY} WHERE j.name = ? AND p.id < ? ORDER BY p.id DESC LIMIT 1", (row.name, row.id)
@@ -355,7 +352,7 @@ class PodLedger:
             return found and pod_row(found)
 
     def events(self, job: int) -> list[Event]:
-        """Return the events of a job, in order."""
+        """Return the events of a job on pods, in order."""
         with self._reading() as connection:
             rows = connection.execute("SELECT at, state, detail, pod FROM events WHERE job = ? ORDER BY id", (job,))
             return [Event(datetime.fromisoformat(at), State(state), detail, pod) for at, state, detail, pod in rows]
@@ -367,29 +364,33 @@ class PodLedger:
             return budget.spent(connection, job=job, month=month)
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> Iterator[Connection]:
         try:
             with closing(connect(self.path)) as connection:
-                self._bring_up_to_date(connection)
+                if not bring_up_to_date(connection):
+                    raise PodLedgerError(of_newer_version(self.path))
                 yield connection
         except sqlite3.Error as error:
             kind = LedgerNotWritable if is_full(error) else PodLedgerError
-            raise kind(f"{self.path}: the ledger of pods cannot be used: {error}") from error
+            raise kind(f"{place(self.path)}: the ledger of pods cannot be used: {error}") from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[Connection]:
         with self._reading() as connection, transaction(connection):
             yield connection
 
-    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
-        folder = files("bizcharts_pipeline.pods")
-        if not upgrade(connection, [(folder / name).read_text(encoding="utf-8") for name in _SCHEMAS]):
-            raise PodLedgerError(f"{self.path} was written by a newer version of BizCharts; use that version")
+
+def bring_up_to_date(connection: Connection) -> bool:
+    """Create the tables, or upgrade them; return whether this program may use the ledger."""
+    folder = files("bizcharts_pipeline.pods")
+    return upgrade(connection, [(folder / name).read_text(encoding="utf-8") for name in _SCHEMAS])
 
 
-def _one(connection: sqlite3.Connection, row: int) -> PodRow:
+def _add(connection: Connection, columns: str, values: Sequence[object]) -> int:
+    """Add a row to ``pods``; return its id."""
+    insert = f"INSERT INTO pods ({columns}) VALUES ({marks(values)}) RETURNING id"
+    return int(connection.execute(insert, values).fetchone()[0])
+
+
+def _one(connection: Connection, row: int) -> PodRow:
     return pod_row(connection.execute(f"{POD_QUERY} WHERE p.id = ?", (row,)).fetchone())
-
-
-def _marks(values: tuple[object, ...]) -> str:
-    return ", ".join("?" * len(values))

@@ -77,7 +77,7 @@ class Event:
 
 
 def job_row(row: tuple[Any, ...]) -> JobRow:
-    """Convert a row of ``JOB_QUERY``."""
+    """Convert a row of the pod ledger's ``JOB_QUERY``."""
     identity, key, name, provider, run_id, started_at, ended_at, outcome, result = row
     return JobRow(
         identity,
@@ -93,7 +93,7 @@ def job_row(row: tuple[Any, ...]) -> JobRow:
 
 
 def pod_row(row: tuple[Any, ...]) -> PodRow:
-    """Convert a row of ``POD_QUERY``."""
+    """Convert a row of the pod ledger's ``POD_QUERY``."""
     values = dict(zip(_POD_NAMES, row, strict=True))
     times = ("ended_at", "ordered_at", "seen_at", "told_at", "missing_since")
     return PodRow(
@@ -118,5 +118,5 @@ def _time(text: str | None) -> datetime | None:
 
 
 def as_text(moment: datetime) -> str:
-    """Return a time in the ledger's format, ISO 8601 with microseconds, so that text order equals time order."""
+    """Return a time in the pod ledger's format, ISO 8601 with microseconds, so that text order equals time order."""
     return moment.isoformat(timespec="microseconds")

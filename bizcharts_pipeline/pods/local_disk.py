@@ -16,8 +16,8 @@ _WORDS = re.compile(r"disk is full|disk I/O error|readonly database|No space lef
 
 
 def is_of_disk(error: BaseException) -> bool:
-    """Return whether an error, or one of its causes, is a full, over-quota, read-only or broken disk of this
-    machine."""
+    """Return whether an error of a pod's run, or one of its causes, is a full, over-quota, read-only or broken disk of
+    this machine."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _NUMBERS:

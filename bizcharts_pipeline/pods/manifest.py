@@ -26,7 +26,7 @@ class Entry:
 
 
 def of_folder(folder: Path) -> dict[str, Entry]:
-    """Return the manifest of a local folder that is to be sent.
+    """Return the manifest of a local folder that is to be sent to a pod.
 
     Raises:
         TransferError: it contains an entry that cannot be sent: a link, a device, a name with a line break.
@@ -45,7 +45,7 @@ def of_folder(folder: Path) -> dict[str, Entry]:
 
 
 def entry(path: Path) -> Entry:
-    """Return size and hash of a file."""
+    """Return size and hash of a file to transfer to or from a pod."""
     with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256")
         return Entry(file.tell(), digest.hexdigest())
@@ -70,18 +70,19 @@ def parse(answer: object) -> dict[str, Entry]:
         if not is_plain(path):
             raise TransferError(f"The pod's list of files has an unsafe path: {path!r:.80}")
     if sum(one.size for one in found.values()) > MAX_BYTES:
-        raise TransferError(f"The pod offers more than {MAX_BYTES:,} bytes")
+        raise TransferError(f"The pod's results have more than {MAX_BYTES:,} bytes; nothing was copied")
     return found
 
 
 def is_plain(path: str) -> bool:
-    """Return whether a relative path stays inside its folder and has no character with a special meaning."""
+    """Return whether a relative path, as a pod may send it, stays inside its folder and has no character with a
+    special meaning."""
     parts = path.split("/")
     return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(parts) and not path.startswith("-")
 
 
 def differing(folder: Path, wanted: Manifest) -> list[str]:
-    """Return the paths of ``wanted`` that are missing or different in ``folder``."""
+    """Return the paths of a pod's files ``wanted`` that are missing or different in the local ``folder``."""
     return [path for path, one in wanted.items() if not _is(folder, path, one)]
 
 

@@ -33,8 +33,8 @@ def key_of(prefix: str, installation: str, name: str) -> str | None:
 
 
 def is_made_here(name: str) -> bool:
-    """Return whether this program generated the name, for any installation: format and checksum match. Names of earlier
-    versions, which a person could have typed, do not count."""
+    """Return whether this program generated the name of a pod, for any installation: format and checksum match. Names
+    of earlier versions, which a person could have typed, do not count."""
     return _key(name) is not None
 
 

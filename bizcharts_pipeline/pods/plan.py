@@ -15,7 +15,7 @@ _COLLECTING_SHARE = 0.1  # of a short time limit
 
 
 def candidates(settings: PodSettings) -> list[Candidate]:
-    """Return the candidates in order of preference: each GPU in each cloud in each data centre."""
+    """Return the candidates for a pod in order of preference: each GPU in each cloud in each data centre."""
     centers = settings.data_centers or (None,)
     return [Candidate(*ways) for ways in product(settings.gpus, settings.clouds, centers)]
 

@@ -14,7 +14,7 @@ from bizcharts_pipeline.pods.work import Work
 
 
 def plan(work: Work) -> Path | None:
-    """PLANNED: use, re-attach to, or terminate what a killed run of this job left behind.
+    """PLANNED: use, re-attach to, or terminate the pods and results that a killed run of this job left behind.
 
     Returns:
         The folder of the result, if it was already fetched and verified.
@@ -34,7 +34,7 @@ def plan(work: Work) -> Path | None:
             release(work)
         return before.result
     if has_files(work.into):
-        raise PodError(f"{work.into} already exists; results are never overwritten")
+        raise PodError(f"{work.into} already exists, and results are never overwritten; move it away, and try again")
     if before and not there and (late := _order_in_flight(rows)) and has_files(work.keys):
         work.say("an earlier run was killed while it ordered a pod; searching for that pod")
         there = await_order(work, late)
@@ -45,7 +45,10 @@ def plan(work: Work) -> Path | None:
         work.say(f"terminating the pods of an earlier run: {', '.join(pod.pod_id for pod in there) or 'none left'}")
         release(work)
         if work.left_behind:
-            raise Uncertain(f"An earlier pod of the job {key} cannot be terminated, so no second one is rented")
+            raise Uncertain(
+                f"An earlier pod of the job {key} cannot be terminated, so no second one is rented; terminate it in "
+                "RunPod's console, and try again"
+            )
     if before:
         work.job_row = work.ledger.begin(key, work.new_name, provider, work.run_id, work.now())
         work.enter(State.PLANNED, f"job {key}, restarted")
@@ -85,5 +88,5 @@ def _reattach(work: Work, row: PodRow, there: list[Pod]) -> None:
 
 
 def has_files(folder: Path) -> bool:
-    """Return whether a folder exists and is not empty."""
+    """Return whether the folder of a pod's result or checkpoint exists and is not empty."""
     return folder.is_dir() and any(folder.iterdir())

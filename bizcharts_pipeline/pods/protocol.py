@@ -85,7 +85,7 @@ class Transport(Protocol):
     """Commands and file transfers to one machine. Every call has its own connection and time-out."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
-        """Run a shell command and return its stdout, which is limited in size.
+        """Run a shell command on the pod and return its stdout, which is limited in size.
 
         Raises:
             LinkLost, LoginRefused, HostChanged: it is not known to have run to its end.
@@ -94,7 +94,8 @@ class Transport(Protocol):
         ...
 
     def push(self, source: Path, target: str, progress: Callable[[], None] = ...) -> None:
-        """Copy the content of a folder to the folder ``target``; files that are already there are not sent again.
+        """Copy the content of a local folder to the pod's folder ``target``; files that are already there are not sent
+        again.
 
         ``progress`` is called repeatedly while bytes are transferred, and only then.
 
@@ -104,7 +105,7 @@ class Transport(Protocol):
         ...
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = ...) -> None:
-        """Copy the content of a folder on the machine to ``target``, with the same resumption.
+        """Copy the content of a folder on the pod to the local folder ``target``, with the same resumption.
 
         Raises:
             LocalDiskError: this machine cannot store it.
@@ -118,7 +119,7 @@ class Provider(Protocol):
     name: str
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
-        """Return the price, or ``None`` if the candidate is not available now.
+        """Return the price of a pod, or ``None`` if the candidate is not available now.
 
         Raises:
             AccessDenied, OrderRefused, Uncertain
@@ -191,16 +192,16 @@ class Listener(Protocol):
     """Receives events as they happen. After re-attachment, log and messages are repeated from their start."""
 
     def state(self, state: State, detail: str) -> None:
-        """The job entered a state; ``detail`` is for people."""
+        """The job on the pod entered a state; ``detail`` is for people."""
 
     def log(self, chunk: bytes) -> None:
-        """More of the job's stdout and stderr."""
+        """More of the stdout and stderr of the job on the pod."""
 
     def messages(self, chunk: bytes) -> None:
-        """More of the job's message file, one JSON object a line; a chunk may end inside a line."""
+        """More of the message file of the job on the pod, one JSON object a line; a chunk may end inside a line."""
 
     def cancelled(self) -> bool:
-        """Return whether the run is cancelled; called between polls."""
+        """Return whether the run that rents the pod is cancelled; called between polls."""
         ...
 
 

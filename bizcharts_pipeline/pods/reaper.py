@@ -92,7 +92,7 @@ def reap(
     is_running: Callable[[str], bool],
     sleep: Callable[[float], None] = time.sleep,
 ) -> ReapReport:
-    """Terminate every orphan of ours; a failure with one does not affect the others.
+    """Terminate every orphaned pod of ours; a failure with one does not affect the others.
 
     A pod that is not listed is polled several times, seconds apart. If that does not prove its termination yet
     (`sightings`), it is reported as waiting and stays in the ledger for the next call. The same holds for pods for
@@ -269,7 +269,7 @@ def of_row(row: PodRow, status: str, now: datetime, has_run: bool, kept_until: d
 
 
 def is_held(folder: Path) -> bool:
-    """Return whether a process on this machine works on the job with this local folder."""
+    """Return whether a process on this machine works on the pod job with this local folder."""
     if not folder.exists():
         return False
     try:

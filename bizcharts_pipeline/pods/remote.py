@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.core.blanking import blank_text
 from bizcharts_pipeline.core.clock import from_epoch
 from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, write_atomically
 from bizcharts_pipeline.pods import drivers, manifest
-from bizcharts_pipeline.pods.blanking import blank_text
 from bizcharts_pipeline.pods.errors import (
     BadHost,
     JobFailed,
@@ -89,8 +89,8 @@ class Poll:
 
 
 def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda: Sequence[str] = ()) -> HostFacts:
-    """Check a machine and return its properties. If a GPU is needed, its driver must support one of the CUDA versions
-    ``cuda`` (empty: any).
+    """Check the machine of a pod and return its properties. If a GPU is needed, its driver must support one of the
+    CUDA versions ``cuda`` (empty: any).
 
     Raises:
         BadHost: the GPU is missing or does not respond, its driver is too old, or the disk is too small.
@@ -115,7 +115,8 @@ def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda
 
 
 def stage(transport: Transport, root: str, job: Job, resume: Path | None, progress: Progress = _no_progress) -> None:
-    """Send the job's folders, the supervisor and a checkpoint to resume from; all files are verified at the target.
+    """Send to the pod the job's folders, the supervisor and a checkpoint to resume from; all files are verified at the
+    target.
 
     Raises:
         TransferError: a file did not arrive unchanged.
@@ -130,7 +131,7 @@ def stage(transport: Transport, root: str, job: Job, resume: Path | None, progre
 def launch(
     transport: Transport, root: str, job: Job, *, python: str, max_runtime_seconds: float, lease_seconds: float
 ) -> None:
-    """Start the job in the background, unless it is running or has ended.
+    """Start the job on the pod in the background, unless it is running or has ended.
 
     ``python`` runs the supervisor on the pod, and also the job, unless its setup writes another one to the file
     ``environment-python``. Secrets are sent on stdin to a file that the supervisor deletes after reading.
@@ -164,7 +165,8 @@ def launch(
 
 
 def poll(transport: Transport, root: str, messages_offset: int, log_offset: int) -> Poll:
-    """Renew the job's lease and return its status and its output after the offsets, about a megabyte of each.
+    """Renew the lease of the job on the pod and return its status and its output after the offsets, about a megabyte
+    of each.
 
     Raises:
         PodLost: the job's folder does not exist: the container was reset.
@@ -185,17 +187,17 @@ def poll(transport: Transport, root: str, messages_offset: int, log_offset: int)
 
 
 def cancel(transport: Transport, root: str) -> None:
-    """Request the job to stop; a poll shows when it has."""
+    """Request the job on the pod to stop; a poll shows when it has."""
     _supervisor(transport, root, "cancel")
 
 
 def renew(transport: Transport, root: str) -> None:
-    """Renew the job's lease, as every poll does."""
+    """Renew the lease of the job on the pod, as every poll does."""
     transport.run(f"touch {shlex.quote(f'{root}/lease')}", timeout_seconds=20)
 
 
 def collect(transport: Transport, root: str, result: str, into: Path, progress: Progress = _no_progress) -> None:
-    """Fetch the result of a successful job; ``into`` holds all of it, verified, or is not changed.
+    """Fetch the result of a successful job from the pod; ``into`` holds all of it, verified, or is not changed.
 
     Raises:
         JobFailed: there is no result.
@@ -215,7 +217,7 @@ def confirm(transport: Transport, root: str) -> None:
 
 
 def fetch_checkpoint(transport: Transport, root: str, into: Path, progress: Progress = _no_progress) -> bool:
-    """Fetch the content of the newest complete checkpoint; return whether ``into`` holds it now.
+    """Fetch from the pod the content of the newest complete checkpoint; return whether ``into`` holds it now.
 
     The earlier content of ``into`` is replaced once the new one is verified. ``False``: there is no checkpoint yet, or
     the job deleted it meanwhile.
@@ -239,7 +241,7 @@ def salvage(
     progress: Progress = _no_progress,
     mask: Callable[[bytes], bytes] = bytes,
 ) -> None:
-    """Save the end of the log, the exit status and the newest checkpoint of a job without a result.
+    """Save from the pod the end of the log, the exit status and the newest checkpoint of a job without a result.
 
     Parts that cannot be fetched are left out without an error. ``mask`` removes secrets from the saved log.
     """
@@ -284,7 +286,8 @@ def _fetch(
 
 
 def discard(into: Path) -> None:
-    """Delete the partial download of a folder that is being fetched to ``into``; the next attempt fetches all of it."""
+    """Delete the partial download of a pod's folder that is being fetched to ``into``; the next attempt fetches all of
+    it."""
     shutil.rmtree(_part(into), ignore_errors=True)
 
 

@@ -36,7 +36,7 @@ def counts_from(row: PodRow, lag: timedelta) -> datetime:
 
 
 def is_gone(row: PodRow) -> bool:
-    """Return whether enough counting polls did not list the pod; without a sent order, there is no pod."""
+    """Return whether enough counting polls did not list the pod of ``row``; without a sent order, there is no pod."""
     return row.absences >= POLLS or (row.pod_id is None and row.ordered_at is None)
 
 

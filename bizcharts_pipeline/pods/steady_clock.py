@@ -17,7 +17,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def open_clock(folder: Path) -> Callable[[], datetime]:
-    """Return a function that returns the current time, naive UTC; ``BIZCHARTS_NOW`` does not change it.
+    """Return the clock by which pods are timed and billed, a function that returns naive UTC; ``BIZCHARTS_NOW`` does
+    not change it.
 
     ``folder`` holds the anchor shared by processes; without write access to it, the clock is local to this process.
     """

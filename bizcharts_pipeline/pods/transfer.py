@@ -26,7 +26,7 @@ class Run(Protocol):
 
 
 def differing(run: Run, target: str, wanted: Manifest) -> list[str]:
-    """Return the paths of ``wanted`` that are missing or different in ``target`` on the machine."""
+    """Return the paths of ``wanted`` that are missing or different in ``target`` on the pod's machine."""
     lines = "".join(f"{one.sha256}  {path}\n" for path, one in wanted.items())
     found = _below(run, target, "sha256sum --check 2>/dev/null || true", stdin=lines.encode()).decode(errors="replace")
     right = {line.removesuffix(": OK") for line in found.splitlines() if line.endswith(": OK")}
@@ -34,7 +34,7 @@ def differing(run: Run, target: str, wanted: Manifest) -> list[str]:
 
 
 def push(run: Run, source: Path, target: str, wanted: Manifest) -> None:
-    """Make ``target`` on the machine contain exactly ``wanted`` from the folder ``source``.
+    """Make ``target`` on the pod's machine contain exactly ``wanted`` from the local folder ``source``.
 
     Raises:
         TransferError: a file did not arrive unchanged.
@@ -53,7 +53,7 @@ def push(run: Run, source: Path, target: str, wanted: Manifest) -> None:
 
 
 def pull(run: Run, source: str, target: Path) -> None:
-    """Make the folder ``target`` contain the regular files of ``source`` on the machine.
+    """Make the local folder ``target`` contain the regular files of ``source`` on the pod's machine.
 
     Raises:
         TransferError: a file did not arrive unchanged, or more than ``MAX_BYTES`` are offered.

@@ -14,9 +14,9 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bizcharts_pipeline.core.blanking import blank_text
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.pods import manifest, transfer
-from bizcharts_pipeline.pods.blanking import blank_text
 from bizcharts_pipeline.pods.errors import (
     BadHost,
     HostChanged,
@@ -99,7 +99,8 @@ class SshTransport:
         self._own_host = known_host is not None
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
-        """See `protocol.Transport`; the output is limited to ``ANSWER_BYTES``."""
+        """Run a shell command on the pod by ssh: see `protocol.Transport`; the output is limited to
+        ``ANSWER_BYTES``."""
         token = secrets.token_hex(8)
         unpinned = None if self._is_pinned() else self._host_keys.with_name(f"{KNOWN_HOSTS}.{token}")
         try:
@@ -136,7 +137,8 @@ class SshTransport:
         return ["ssh", "-F", "none", "-T", *self._options, f"-oUserKnownHostsFile={_quoted(known)}", *checked]
 
     def push(self, source: Path, target: str, progress: Callable[[], None] = lambda: None) -> None:
-        """See `protocol.Transport`; other files in ``target`` are removed, and every file is verified."""
+        """Send a folder to the pod over ssh: see `protocol.Transport`; other files in ``target`` are removed, and
+        every file is verified."""
         wanted = manifest.of_folder(source)
         self.run(f"mkdir -p {shlex.quote(target)}")
         arguments = ["--delete", f"--exclude={manifest.LEFT_OUT}", f"{source}/", f"{_ALIAS}:{target}/"]
@@ -146,7 +148,8 @@ class SshTransport:
             raise TransferError(f"{len(wrong)} files arrived damaged at {self._where}, such as {wrong[0]:.80}")
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
-        """See `protocol.Transport`; links are left out, and more than ``manifest.MAX_BYTES`` is an error."""
+        """Fetch a folder from the pod over ssh: see `protocol.Transport`; links are left out, and more than
+        ``manifest.MAX_BYTES`` is an error."""
         if not self._is_pinned():
             self.run("true")
         target.mkdir(parents=True, exist_ok=True)
@@ -201,7 +204,7 @@ class LocalTransport:
         self._environment: Mapping[str, str] = {**kept, "BIZCHARTS_WORKSPACE": str(root.absolute())}
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
-        """See `protocol.Transport`."""
+        """Run a shell command on this machine in place of a pod: see `protocol.Transport`."""
         ended = _execute(
             ["/bin/sh", "-c", command],
             stdin=stdin,
@@ -216,7 +219,7 @@ class LocalTransport:
         return ended.stdout
 
     def push(self, source: Path, target: str, progress: Callable[[], None] = lambda: None) -> None:
-        """See `protocol.Transport`."""
+        """Copy a folder on this machine in place of a pod: see `protocol.Transport`."""
         manifest.of_folder(source)
         try:
             _copy(source, Path(target))
@@ -225,7 +228,7 @@ class LocalTransport:
             raise kind(f"{source} was not copied to {target}: {reason_of(error)}") from None
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
-        """See `protocol.Transport`."""
+        """Copy a folder on this machine in place of a pod: see `protocol.Transport`."""
         with storing(target):
             try:
                 _copy(Path(source), target)
@@ -271,7 +274,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _too_big(folder: Path | None) -> str | None:
-    """Return an error if a download exceeds the size limit: a host may announce little and send much."""
+    """Return an error if a download exceeds the size limit, counted while it is read: a host may announce less."""
     if folder is None:
         return None
     size = 0

@@ -4,9 +4,9 @@ import shutil
 from datetime import timedelta
 from typing import NoReturn
 
+from bizcharts_pipeline.core.blanking import Blanker, blank
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.pods import remote
-from bizcharts_pipeline.pods.blanking import Blanker, blank
 from bizcharts_pipeline.pods.errors import JobFailed, LinkLost, PodError
 from bizcharts_pipeline.pods.plan import end_of_training
 from bizcharts_pipeline.pods.protocol import State, Transport
@@ -26,7 +26,7 @@ _INTERRUPTED = frozenset({"lease", "cancelled", "killed"})
 
 
 def watch(work: Work) -> None:
-    """Follow the job until it has succeeded.
+    """Follow the job on the pod until it has succeeded.
 
     Raises:
         JobFailed: it failed, hung, or took too long; the salvaged files are on this machine.

@@ -67,17 +67,17 @@ class Work:
 
     @property
     def folder(self) -> Path:
-        """Local folder of this job: lock, keys, checkpoint, salvaged logs."""
+        """Local folder of the pod's job: lock, keys, checkpoint, salvaged logs."""
         return self.ledger.folder(self.job.key)
 
     @property
     def keys(self) -> Path:
-        """Folder of the pod's key pair and known host."""
+        """Local folder of the pod's SSH key pair and known host."""
         return self.folder / "keys"
 
     @property
     def checkpoint(self) -> Path:
-        """Folder of the newest fetched checkpoint."""
+        """Local folder of the newest checkpoint fetched from the pod."""
         return self.folder / "checkpoint"
 
     @property
@@ -87,12 +87,12 @@ class Work:
 
     @property
     def caps(self) -> Caps:
-        """The configured caps."""
+        """The configured caps on the cost of pods."""
         return Caps(self.settings.usd_per_run, self.settings.usd_per_month)
 
     @property
     def job_id(self) -> int:
-        """The job's row id in the ledger."""
+        """The row id of the pod's job in the ledger."""
         assert self.job_row is not None
         return self.job_row.id
 
@@ -116,24 +116,24 @@ class Work:
         return self.pod.root
 
     def enter(self, state: State, detail: str) -> None:
-        """Enter a state: record it in the ledger, then notify the listener."""
+        """Enter a state of the pod's life: record it in the ledger, then notify the listener."""
         assert self.state is None or state in TRANSITIONS[self.state], f"{self.state} -> {state}"
         self.ledger.enter(self.job_id, self.row.id if self.row else None, state, detail, self.now())
         self.state = state
         self.listener.state(state, detail)
 
     def say(self, detail: str) -> None:
-        """Send the listener a message about the current state."""
+        """Send the listener a message about the current state of the pod's job."""
         assert self.state is not None
         self.listener.state(self.state, detail)
 
     def stop_if_cancelled(self) -> None:
-        """Raise :class:`Cancelled` if the run was cancelled."""
+        """Raise :class:`Cancelled` if the run that rents the pod was cancelled."""
         if self.listener.cancelled():
             raise Cancelled("The run was cancelled; its pod is terminated")
 
     def wait(self, seconds: float) -> None:
-        """Sleep; raise :class:`Cancelled` if the run was cancelled."""
+        """Sleep; raise :class:`Cancelled` if the run that rents the pod was cancelled."""
         self.stop_if_cancelled()
         self.sleep(seconds)
         self.stop_if_cancelled()
@@ -214,6 +214,6 @@ class Work:
             return
         sightings.record_listed(self, pod)
         if pod.status is PodStatus.ENDED:
-            raise PodLost(f"The pod {self.pod_id} ended, and was not terminated here") from error
+            raise PodLost(f"The pod {self.pod_id} has ended, and BizCharts did not terminate it") from error
         if pod.address is not None:
             self.connect(pod)

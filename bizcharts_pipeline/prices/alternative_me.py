@@ -47,7 +47,7 @@ class ReferenceAnswer:
 
 
 def fetch_reference_index(session: PoliteSession, url: str, days: int, now: datetime) -> ReferenceAnswer:
-    """Fetch the newest ``days`` days, or ``EVERYTHING``.
+    """Fetch the newest ``days`` days of alternative.me's reference index, or ``EVERYTHING``.
 
     Raises:
         SourceError: the response is missing or cannot be parsed.
@@ -56,7 +56,8 @@ def fetch_reference_index(session: PoliteSession, url: str, days: int, now: date
 
 
 def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
-    """Parse ``{"data": [{"value": "40", "value_classification": "Fear", "timestamp": "1551157200"}, …]}``.
+    """Parse alternative.me's reference index, ``{"data": [{"value": "40", "value_classification": "Fear", "timestamp":
+    "1551157200"}, …]}``.
 
     Raises:
         ReferenceFormatError: the body does not have this format.

@@ -46,12 +46,14 @@ class Binance:
         self._url = url
 
     def latest(self, symbols: Sequence[str], now: datetime) -> Answer:
-        """See :class:`PriceSource`. The prices are :func:`undated`."""
+        """Fetch the current prices from Binance, as :class:`PriceSource` says. They are :func:`undated`."""
         answer = self._session.get(f"{self._url}/api/v3/ticker/price?symbolStatus=TRADING")
         return parse_tickers(answer.body, symbols, max(now, answer.fetched_at))
 
     def daily(self, symbol: str, first: date, last: date, now: datetime) -> Answer:
-        """See :class:`DailySource`; one request per thousand days. Days before ``FIRST_DAYS`` are left out."""
+        """Fetch a coin's closing prices from Binance, as :class:`DailySource` says; one request per thousand days. Days
+        before ``FIRST_DAYS`` are left out.
+        """
         quotes: list[Quote] = []
         problems: list[str] = []
         if first < FIRST_DAYS.get(symbol, first):
@@ -73,7 +75,7 @@ class Binance:
 
 
 def parse_tickers(body: bytes, symbols: Sequence[str], answered_at: datetime) -> Answer:
-    """Parse ``[{"symbol": "BTCUSDT", "price": "…"}, …]``, using the USDT pairs of ``symbols``.
+    """Parse Binance's prices ``[{"symbol": "BTCUSDT", "price": "…"}, …]``, using the USDT pairs of ``symbols``.
 
     Raises:
         PriceFormatError: the body does not have this format.
@@ -101,7 +103,7 @@ def parse_tickers(body: bytes, symbols: Sequence[str], answered_at: datetime) ->
 
 
 def parse_candles(body: bytes, symbol: str, first: date, last: date) -> Answer:
-    """Parse daily candles (``klines``); one without a trade only repeats an older price and is left out.
+    """Parse Binance's daily candles (``klines``); one without a trade only repeats an older price and is left out.
 
     Raises:
         PriceFormatError: the body does not have this format.

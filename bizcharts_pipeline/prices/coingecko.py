@@ -46,7 +46,7 @@ class CoinGecko:
         self._url = url
 
     def latest(self, symbols: Sequence[str], now: datetime) -> Answer:
-        """See :class:`PriceSource`."""
+        """Fetch the current prices from CoinGecko, as :class:`PriceSource` says."""
         ids = {symbol: coin_id for symbol in symbols if (coin_id := _coin_id(symbol))}
         unknown = tuple(id_is_unknown(symbol, "CoinGecko") for symbol in symbols if symbol not in ids)
         if not ids:
@@ -62,7 +62,9 @@ class CoinGecko:
         return Answer(answer.quotes, unknown + answer.problems)
 
     def daily(self, symbol: str, first: date, last: date, now: datetime) -> Answer:
-        """See :class:`DailySource`. Days more than a year ago are not requested."""
+        """Fetch a coin's closing prices from CoinGecko, as :class:`DailySource` says. Days more than a year ago are not
+        requested.
+        """
         coin_id = _coin_id(symbol)
         if coin_id is None:
             return Answer((), (id_is_unknown(symbol, "CoinGecko"),))
@@ -81,13 +83,14 @@ class CoinGecko:
 
 
 def key_header(url: str) -> str:
-    """Return the name of the header for a key, by the host of ``url``."""
+    """Return the name of the header for CoinGecko's key, by the host of ``url``."""
     paid = (urlsplit(url).hostname or "").startswith("pro-api.")
     return "x-cg-pro-api-key" if paid else "x-cg-demo-api-key"
 
 
 def parse_simple_price(body: bytes, ids: Mapping[str, str], answered_at: datetime) -> Answer:
-    """Parse ``{id: {"usd": price, "last_updated_at": seconds}}``; ``ids`` are CoinGecko's, by symbol.
+    """Parse CoinGecko's prices ``{id: {"usd": price, "last_updated_at": seconds}}``; ``ids`` are CoinGecko's, by
+    symbol.
 
     Raises:
         PriceFormatError: the body does not have this format.
@@ -109,7 +112,8 @@ def parse_simple_price(body: bytes, ids: Mapping[str, str], answered_at: datetim
 
 
 def parse_market_chart(body: bytes, symbol: str, first: date, last: date) -> Answer:
-    """Parse ``{"prices": [[milliseconds, price], …]}``: the last price of each day, at or before its closing midnight.
+    """Parse CoinGecko's ``{"prices": [[milliseconds, price], …]}``: the last price of each day, at or before its
+    closing midnight.
 
     Raises:
         PriceFormatError: the body does not have this format.

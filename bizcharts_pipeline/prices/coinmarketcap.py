@@ -41,7 +41,9 @@ class CoinMarketCap:
         self._url = url
 
     def latest(self, symbols: Sequence[str], now: datetime) -> Answer:
-        """See :class:`PriceSource`; raises ``KeyMissing`` without a key."""
+        """Fetch the current prices from CoinMarketCap, as :class:`PriceSource` says; raises ``KeyMissing`` without a
+        key.
+        """
         key = api_key_for(self._url, KEY_VARIABLE)
         if key is None:
             raise KeyMissing(f"CoinMarketCap requires a key, but {KEY_VARIABLE} is not set")
@@ -56,7 +58,8 @@ class CoinMarketCap:
 
 
 def parse_quotes(body: bytes, ids: Mapping[str, str], answered_at: datetime) -> Answer:
-    """Parse the quotes of coins, with ``ids`` by symbol; coins and their quotes may be arrays (v3) or objects (v1, v2).
+    """Parse CoinMarketCap's quotes of coins, with ``ids`` by symbol; coins and their quotes may be arrays (v3) or
+    objects (v1, v2).
 
     Raises:
         PriceFormatError: the body does not have this format, or contains an error.

@@ -100,19 +100,21 @@ class CoinIds:
 
 @cache
 def coin_ids() -> dict[str, CoinIds]:
-    """Return the table of ``data/coin_ids.csv`` by symbol. Symbols alone are ambiguous: many coins may share one."""
+    """Return the coins' ids at the price services, the table of ``data/coin_ids.csv``, by symbol. Symbols alone are
+    ambiguous: many coins may share one.
+    """
     with COIN_IDS.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         return {row["symbol"]: CoinIds(row["coingecko"] or None, row["coinmarketcap"] or None) for row in rows}
 
 
 def id_is_unknown(symbol: str, source: str) -> str:
-    """Return the message for a ``symbol`` without a known id."""
+    """Return the message for a coin ``symbol`` without a known id at a price service."""
     return f"{symbol}: {source} identifies coins by id, and its id is unknown; add a line to {COIN_IDS}"
 
 
 def api_key(variable: str) -> str | None:
-    """Return the key in the environment's ``variable``, ``None`` if it is not set.
+    """Return a price service's key in the environment's ``variable``, ``None`` if it is not set.
 
     Raises:
         BadKey: it has characters that cannot be sent.
@@ -124,7 +126,7 @@ def api_key(variable: str) -> str | None:
 
 
 def api_key_for(url: str, variable: str) -> str | None:
-    """Return the key in the environment's ``variable`` for the service at ``url``, which comes from the settings.
+    """Return the key in the environment's ``variable`` for the price service at ``url``, which comes from the settings.
 
     Raises:
         BadKey: the key cannot be sent, or would be sent unencrypted; nothing was sent.
@@ -147,7 +149,8 @@ def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_json(body: bytes, source: str, kind: type) -> Any:
-    """Return the JSON of ``body``, whose top level must be of type ``kind``; fractions are exact ``Decimal``.
+    """Return the JSON of a price service's ``body``, whose top level must be of type ``kind``; fractions are exact
+    ``Decimal``.
 
     Raises:
         PriceFormatError: it is not JSON, or of another type.
@@ -169,14 +172,16 @@ def read_json(body: bytes, source: str, kind: type) -> Any:
 
 
 def by_name(entries: Iterable[tuple[str, T]]) -> tuple[dict[str, T], set[str]]:
-    """Return the first value of each name, and the names that come again with another value."""
+    """Return the first value of each name in a price service's response, and the names that come again with another
+    value.
+    """
     found: dict[str, T] = {}
     contradicted = {name for name, value in entries if found.setdefault(name, value) != value}
     return found, contradicted
 
 
 def quote(symbol: str, at: datetime, price: object, source: str) -> Quote:
-    """Return a validated quote; ``price`` is a JSON string or number.
+    """Return a validated quote of a coin's price; ``price`` is a JSON string or number.
 
     Raises:
         BadQuote: the price is not plausible.
@@ -207,16 +212,16 @@ def usd(price: object) -> Decimal:
 
 
 def undated(answered_at: datetime) -> datetime:
-    """Return the time of a price without a timestamp: the full minute after its response.
+    """Return the time to store for a price that came without one: the first full minute after its response.
 
-    So computations as of an earlier time cannot see it. Midnight is reserved for daily closes.
+    So no computation as of an earlier time sees it. It is never midnight, which is the time of daily closes.
     """
     at = answered_at.replace(second=0, microsecond=0) + timedelta(minutes=1)
     return at + timedelta(minutes=1) if at == midnight(at.date()) else at
 
 
 def epoch_moment(seconds: object) -> datetime:
-    """Return the naive UTC time of Unix ``seconds``, which may have a fraction.
+    """Return the naive UTC time of a price's Unix ``seconds``, which may have a fraction.
 
     Raises:
         BadQuote: it is not a valid time.
@@ -243,7 +248,7 @@ def current(at: datetime, now: datetime) -> datetime:
 
 
 def shown(value: object) -> str:
-    """Return an external value for a message; for a longer text only its type, as it may contain the key."""
+    """Return a value from a price service for a message; for a longer text only its type, as it may contain the key."""
     if isinstance(value, Decimal):
         return f"{value:.40}"
     text = json.dumps(value, default=str)

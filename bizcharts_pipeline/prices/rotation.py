@@ -31,6 +31,7 @@ from bizcharts_pipeline.warehouse.prices import (
     newest_reference_day,
 )
 
+REQUESTS = Path("ledgers") / "requests.sqlite"  # below the home
 SHOWN_PROBLEMS = 6  # in an error; several sources may name each coin
 SECONDS_PER_REQUEST = 1.0
 TIMEOUTS = Timeouts(connect=5, read=10, total=20)
@@ -57,7 +58,7 @@ class Rotation:
     settings: PriceSettings
 
     def ask(self, source: PriceSource, symbols: Sequence[str], now: datetime) -> Answer:
-        """Return the answer of one source, unless it is suspended; suspend it if it refuses.
+        """Return the prices from one source, unless it is suspended; suspend it if it refuses.
 
         Raises:
             SourceError: there is no answer.
@@ -65,8 +66,9 @@ class Rotation:
         return self._asked(source.name, now, lambda: source.latest(symbols, now))
 
     def daily(self, source: DailySource, symbol: str, first: date, last: date, now: datetime) -> Answer:
-        """Return a source's closing prices, like :meth:`ask`; current and closing prices are suspended
-        independently."""
+        """Return a source's closing prices of a coin, like :meth:`ask`; current and closing prices are suspended
+        independently.
+        """
         return self._asked(f"{source.name}, daily", now, lambda: source.daily(symbol, first, last, now))
 
     def _asked(self, what: str, now: datetime, question: Callable[[], Answer]) -> Answer:
@@ -83,7 +85,7 @@ class Rotation:
         return answer
 
     def budget_left(self, now: datetime) -> dict[str, int]:
-        """Return the remaining requests of this month's budget for each source."""
+        """Return the remaining requests of this month's budget for each price source."""
         return {
             source.name: self.ledger.left_this_month(source.name, allowance(self.settings, source.name), now)
             for source in self.sources
@@ -130,7 +132,7 @@ class ReferenceReport:
 
 
 def allowance(settings: PriceSettings, source: str) -> Allowance:
-    """Return a source's budgets."""
+    """Return the budgets of requests to a price source."""
     return Allowance(getattr(settings, f"{source}_per_minute"), getattr(settings, f"{source}_per_month"))
 
 
@@ -138,7 +140,7 @@ def price_rotation(
     *, home: Path, urls: Mapping[str, str], settings: PriceSettings, contact: str, rate_folder: Path | None = None
 ) -> Rotation:
     """Return the rotation of one installation; ``urls`` are the hosts by source name."""
-    ledger = RequestLedger(home / "ledgers" / "requests.sqlite")
+    ledger = RequestLedger(home / REQUESTS)
     sources = []
     for name in dict.fromkeys(settings.sources):
         session = polite_session(urls[name], contact, rate_folder)
@@ -148,7 +150,7 @@ def price_rotation(
 
 
 def rotation_from_settings(settings: Settings) -> Rotation:
-    """Return the rotation of an installation's settings."""
+    """Return the rotation of price services of an installation's settings."""
     urls = {name: getattr(settings, f"{name}_url") for name in _CLIENTS}
     return price_rotation(home=settings.home_path, urls=urls, settings=settings.price_data, contact=settings.contact)
 

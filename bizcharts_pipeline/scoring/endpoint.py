@@ -62,7 +62,7 @@ class VisionEndpoint:
         )
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, and return the answer, :func:`checked`."""
+        """Send the server of the vision model a post to score, once, and return the answer, :func:`checked`."""
         try:
             reply = self._client.chat.completions.with_raw_response.create(**chat_body(self.model, question))
             if "html" in reply.headers.get("content-type", ""):
@@ -76,15 +76,15 @@ class VisionEndpoint:
         return safe(answer, self._key)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the server of the vision model that scores posts."""
         self._client.close()
 
 
 def checked(answer: Answer, model: str, *, worked: bool) -> Answer:
-    """Return an answer with its meaning for ``model``.
+    """Return an answer of the scoring server with its meaning for the vision ``model``.
 
-    An answer by another model is taken for a wrong setup, which stops the run; so is an unusable one until the model
-    has ever ``worked``.
+    An answer by another model counts as a wrong setup, after which the run sends no more; so does an unusable one until
+    the model has ever ``worked``.
     """
     if answer.outcome is Outcome.OK and answer.model_returned not in (None, model):
         detail = f"the model {answer.model_returned!r:.80} answered; {NAME_ON_SERVER} must be {model}"
@@ -101,24 +101,24 @@ class OnePrice:
     price: ModelPrice
 
     def of(self, model: str) -> ModelPrice:
-        """Return the price."""
+        """Return the price of the tokens of the scoring server."""
         return self.price
 
     def same(self, model: str, other: str) -> bool:
-        """Return whether the names are equal."""
+        """Return whether two names of the model on the scoring server are equal."""
         return model == other
 
     def unknown(self, model: str) -> str:
-        """Return a message that no answer leads to, as every model has the price."""
+        """Return a message that no answer of the scoring server leads to, as every model has the price."""
         return f"the model {model!r} has no price"
 
     def highest(self, *, own: bool = False) -> ModelPrice:
-        """Return the price."""
+        """Return the price of the scoring server; as the only one, it is also the highest."""
         return self.price
 
 
 def endpoint_access(settings: VisionSettings) -> Access:
-    """Return address and key of the server; a server of your own may need no key.
+    """Return address and key of the server that scores posts; a server of your own may need no key.
 
     Raises:
         NoEndpoint: the address, or the key for it, is not allowed.
@@ -133,20 +133,20 @@ def endpoint_access(settings: VisionSettings) -> Access:
 
 
 def scoring_prompt() -> Prompt:
-    """Return the prompt under which the ledger stores answers. The instruction is part of each question, so it has no
-    text of its own; its name and hash follow from the instruction."""
+    """Return the prompt under which the ledger stores the scoring model's answers. The instruction is part of each
+    question, so it has no text of its own; its name and hash follow from the instruction."""
     sha256 = hashlib.sha256("\x1f".join((INSTRUCTION, WITH_PICTURE, WITHOUT_PICTURE)).encode()).hexdigest()
     return Prompt(f"scoring-{sha256[:8]}", "", sha256, max_output_tokens=1)
 
 
 def endpoint_terms(model_version: str, settings: VisionSettings) -> Terms:
-    """Return the server's prices, as the ledger reserves and charges them."""
+    """Return the scoring server's prices, as the ledger reserves and charges them."""
     entry, output = settings.usd_per_million_input_tokens, settings.usd_per_million_output_tokens
     return terms_at(model_version, Price(entry, output, entry, entry))
 
 
 def terms_at(model_version: str, price: Price) -> Terms:
-    """Return terms with one price, for whichever model answers."""
+    """Return terms of the scoring server with one price, for whichever model answers."""
     return Terms(
         price,
         IMAGE_TOKENS,
@@ -160,12 +160,12 @@ def terms_at(model_version: str, price: Price) -> Terms:
 
 
 def endpoint_caps(settings: VisionSettings) -> Caps:
-    """Return the cap of a day; a server without a price costs nothing."""
+    """Return the cap of a day for scoring on a server; a server without a price costs nothing."""
     return Caps(per_run=None, per_month=None, per_day=nano_usd(settings.usd_per_day))
 
 
 def chat_body(model: str, question: Question) -> dict[str, Any]:
-    """Return the body of a chat completion that asks ``question``."""
+    """Return the body of a chat completion that asks the vision model to score the post of ``question``."""
     text = question.text.removeprefix(f"{PICTURE}\n")
     content: list[dict[str, Any]] = [{"type": "text", "text": text}]
     if question.image is not None:

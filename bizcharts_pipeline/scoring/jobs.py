@@ -28,9 +28,10 @@ from bizcharts_pipeline.autolabel.ledger_batches import Batch
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Prompt, Question, Usage
 from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
 from bizcharts_pipeline.autolabel.providers.replies import first_token_answer, safe
-from bizcharts_pipeline.autolabel.results import failed_since
+from bizcharts_pipeline.autolabel.results import USABLE, failed_since
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.core.errors import reason_of
+from bizcharts_pipeline.core.ledgers import marks
 from bizcharts_pipeline.core.money import in_usd, nano_usd
 from bizcharts_pipeline.endpoints.ledger import EndpointRow
 from bizcharts_pipeline.endpoints.queue import COMPLETED, MOST_BYTES, Job, Queue
@@ -55,7 +56,6 @@ FAILURES = 3  # jobs without any answer, after which no more are sent for a whil
 # After its longest life and the half hour for which RunPod keeps results, a job cannot be collected.
 KEPT = timedelta(minutes=30)
 FORGOTTEN = timedelta(hours=3)  # longer than any job and its results last
-_ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.BAD_IMAGE})
 _POSTPONED = frozenset({Outcome.UNUSABLE, Outcome.TRANSIENT})
 _ROUNDING_MS = 1_000  # RunPod rounds a worker's time up to a second
 _LATE_STOP_MS = 30_000  # a worker that was idle for little longer than allowed may have been billed for all of it
@@ -101,14 +101,15 @@ class Jobs:
         self._worked = worked
 
     def collect(self) -> bool:
-        """Store the answers of earlier jobs that have ended; return whether any has not."""
+        """Store the answers of earlier scoring jobs that have ended; return whether any has not."""
         for batch in ledger_batches.batches(self._ledger, self._version, "intent"):
             if not self._ledger.is_alive(batch.run_id):
                 lose(self._ledger, batch.run_key, "its run was stopped before its id was known", self._clock())
         return self._any_left()
 
     def pause(self, since: datetime) -> Closing | None:
-        """Return why no job is sent now, if several ended since a time without any answer: each may be paid for."""
+        """Return why no scoring job is sent now, if several ended since a time without any answer: each may be paid
+        for."""
         with self._ledger.reading() as connection:
             (ended,) = connection.execute(
                 "SELECT count(*) FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
@@ -117,11 +118,11 @@ class Jobs:
             ).fetchone()
         if ended < FAILURES or not failed_since(self._ledger, self._version, since):
             return None
-        return Closing("silence", f"none of its last {ended} jobs was answered; it gets another some minutes later")
+        return Closing("silence", f"none of its last {ended} jobs was answered; another is sent some minutes later")
 
     def send(self, inquiries: Sequence[Inquiry], wait_seconds: float, until: float) -> None:
-        """Send open questions, a job at a time, and wait for each job for ``wait_seconds``; send none after ``until``,
-        on the monotonic clock, nor while a job has not ended."""
+        """Send open questions to the scoring worker, a job at a time, and wait for each job for ``wait_seconds``; send
+        none after ``until``, on the monotonic clock, nor while a job has not ended."""
         for questions in self._chunks(inquiries):
             if time.monotonic() > until:
                 self.closing = Closing("ended", "the pass has no time left")
@@ -136,7 +137,7 @@ class Jobs:
                 return
 
     def send_all(self, inquiries: Sequence[Inquiry]) -> None:
-        """Send all open questions, and wait until their jobs and earlier ones have ended."""
+        """Send all open questions to the scoring worker, and wait until their jobs and earlier ones have ended."""
         for questions in self._chunks(inquiries):
             self._submit(questions)
             if self.closing is not None:
@@ -145,7 +146,7 @@ class Jobs:
             self._sleep(POLL_SECONDS)
 
     def warm(self) -> Job:
-        """Start the worker with a job without posts, and wait for its end.
+        """Start the scoring worker with a job without posts, and wait for its end.
 
         Raises:
             BudgetSpent: it could pass the day's cap.
@@ -298,7 +299,7 @@ class Jobs:
             self._ledger, self._version, run_key, answers, self._terms, self._clock(), expired=False
         )
         postponed = [key for key, answer in answers if answer.outcome in _POSTPONED]
-        if any(answer.outcome in _ANSWERED for _, answer in answers):
+        if any(answer.outcome in USABLE for _, answer in answers):
             self.answered = True
         elif self.closing is None:
             self.closing = Closing("silence", f"a job has no answer to any post: {answers[0][1].detail}")
@@ -308,10 +309,11 @@ class Jobs:
             self.closing = Closing("stop", taken.doubt)
 
     def _left_out_before(self, keys: Sequence[str]) -> list[str]:
+        if not keys:
+            return []
         with self._ledger.reading() as connection:
             rows = connection.execute(
-                "SELECT key FROM requests WHERE rounds > 0 AND key IN (SELECT value FROM json_each(?))",
-                (json.dumps(keys),),
+                f"SELECT key FROM requests WHERE rounds > 0 AND key IN ({marks(keys)})", tuple(keys)
             )
             return [key for (key,) in rows]
 
@@ -332,12 +334,13 @@ class Jobs:
 
 
 def lose(ledger: AutoLabelLedger, run_key: str, why: str, now: datetime) -> None:
-    """Close a job whose end is unknown: it counts as paid, and its posts are sent again."""
+    """Close a job of the scoring worker whose end is unknown: it counts as paid, and its posts are sent again."""
     ledger_batches.give_up(ledger, run_key, "abandoned", why, now, billed=True, counts=False)
 
 
 def lose_forgotten(ledger: AutoLabelLedger, version: Version, now: datetime) -> None:
-    """Close jobs that no run has collected for hours, as those sent before `endpoint` of [vision] was changed."""
+    """Close scoring jobs that no run has collected for hours, as those sent before `endpoint` of [vision] was
+    changed."""
     states: tuple[ledger_batches.BatchLedgerState, ...] = ("intent", "running")
     for state in states:
         for batch in ledger_batches.batches(ledger, version, state):
@@ -346,26 +349,27 @@ def lose_forgotten(ledger: AutoLabelLedger, version: Version, now: datetime) -> 
 
 
 def worker_terms(row: EndpointRow) -> Terms:
-    """Return the price of a worker, by the million milliseconds."""
+    """Return the price of a scoring worker, by the million milliseconds."""
     return terms_at(
         row.model_version, Price(Decimal(0), row.usd_per_hour / 3_600_000 * _MILLION, Decimal(0), Decimal(0))
     )
 
 
 def life_ms(row: EndpointRow) -> int:
-    """Return the time after which RunPod deletes a job, whatever its state."""
+    """Return the time after which RunPod deletes a scoring job, whatever its state, in milliseconds."""
     return 1000 * (row.start_seconds + row.job_seconds)
 
 
 def longest_ms(row: EndpointRow) -> int:
-    """Return an upper bound on what one job can make a worker be billed: its life in the queue and on the worker,
-    however often that is replaced, a start or an execution that goes beyond it, and the idle time."""
+    """Return an upper bound on what one scoring job can make a worker be billed: its life in the queue and on the
+    worker, however often that is replaced, a start or an execution that goes beyond it, and the idle time."""
     beyond = max(row.start_seconds, row.job_seconds) + row.idle_seconds
     return life_ms(row) + 1000 * beyond + _ROUNDING_MS
 
 
 def billed_ms(job: Job, row: EndpointRow) -> int | None:
-    """Return what a completed job adds to the bill of its worker; ``None`` if its answer does not tell.
+    """Return what a completed scoring job adds to the bill of its worker, in milliseconds; ``None`` if its answer does
+    not tell.
 
     The worker reports how long it was idle before the job (``None``: it is its first). After clearly more than the idle
     time it had been stopped and was revived; after little more, both are counted.
@@ -384,7 +388,7 @@ def billed_ms(job: Job, row: EndpointRow) -> int | None:
 
 
 def answers_in(job: Job, row: EndpointRow) -> Iterator[tuple[str, Answer]]:
-    """Yield question key and answer of each post in a completed job; the first one carries the job's cost."""
+    """Yield question key and answer of each post in a completed scoring job; the first one carries the job's cost."""
     output = job.output if isinstance(job.output, Mapping) else {}
     answers = output.get("answers")
     cost = billed_ms(job, row)
@@ -414,12 +418,12 @@ class WorkerCost:
 
     @property
     def usd_per_thousand(self) -> Decimal | None:
-        """The cost of 1,000 answered posts; ``None`` without any."""
+        """The cost of 1,000 posts that the scoring worker answered; ``None`` without any."""
         return 1000 * self.usd / self.posts if self.posts else None
 
 
 def worker_cost(ledger: AutoLabelLedger, since: datetime) -> WorkerCost:
-    """Return the cost of the jobs sent since a time (naive UTC)."""
+    """Return the cost of the scoring jobs sent to workers since a time (naive UTC)."""
     with ledger.reading() as connection:
         nano, assumed, posts = connection.execute(_COST, (WARMING, to_epoch(since))).fetchone()
     return WorkerCost(in_usd(nano), in_usd(assumed), posts)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bizcharts_pipeline.settings import ImageSettings, VisionSettings
+from bizcharts_pipeline.settings import ImageSettings, Settings, VisionSettings
 
 VISION_BATCH = 100  # posts between two writes: a server answers a few in a second
 
@@ -19,3 +19,8 @@ class Place:
     vision: VisionSettings = field(default_factory=VisionSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     seconds: float | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, seconds: float | None = None) -> "Place":
+        """Return where the scoring models of an installation are run."""
+        return cls(settings.home_path, settings.vision, settings.images, seconds)

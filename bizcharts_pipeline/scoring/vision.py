@@ -14,22 +14,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
 from bizcharts_pipeline.autolabel.concurrency_limit import Closing, Gate
-from bizcharts_pipeline.autolabel.dispatcher import Dispatcher
+from bizcharts_pipeline.autolabel.dispatcher import Brake, Dispatcher
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import OPEN, UNDER_WAY, AutoLabelLedger
 from bizcharts_pipeline.autolabel.protocol import Prompt
-from bizcharts_pipeline.autolabel.results import Answered, answers_to, failed_since, has_answers
+from bizcharts_pipeline.autolabel.results import Answered, answers_to, has_answers
 from bizcharts_pipeline.autolabel.selection import FlaggedPosts
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import read_regular
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.endpoints.ledger import LEDGER as ENDPOINTS
 from bizcharts_pipeline.endpoints.ledger import EndpointLedger, EndpointRow
 from bizcharts_pipeline.images.nsfw import may_be_sent
@@ -71,7 +71,7 @@ class VisionCalibration:
     temperature: float
 
     def score(self, probabilities: tuple[float, float, float], method: str) -> Score:
-        """Return the calibrated score of a model's raw probabilities."""
+        """Return the calibrated score of a post from the raw probabilities of the vision model's server."""
         shifted = np.log(np.maximum(probabilities, 1e-12)) + np.array(self.shift)
         bearish, neutral, bullish = at_temperature(shifted, self.temperature).tolist()
         return Score(bearish, neutral, bullish, method)
@@ -83,6 +83,9 @@ class VisionScorer:
     A post whose picture was not fetched yet, whose answer has to wait, which the model refuses or which a labeller has
     flagged as illegal is scored by ``fallback``, and so is a part of a post. A picture that may not be sent (content
     safety) is left out, as is one that was removed: the model then reads the text alone.
+
+    Attributes:
+        closed: why no more is sent in this run.
     """
 
     def __init__(self, model: ModelVersion, calibration: VisionCalibration, fallback: Scorer, place: Place) -> None:
@@ -90,22 +93,37 @@ class VisionScorer:
         self.kind, self.model_version, self.batch = model.kind, model.model_version, VISION_BATCH
         self._calibration, self._fallback, self._place = calibration, fallback, place
         self._prompt = scoring_prompt()
-        self._closed: Closing | None = None  # why no more is sent
+        self.closed: Closing | None = None
         self._answered = False  # whether the server has answered in this run
         self._flagged = FlaggedPosts(place.home)
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score for each post, in order."""
-        flagged = self._flagged()
-        asked = [post for post in posts if _can_be_asked(post) and post.thread_id not in flagged]
-        answered = self._answers(asked) if asked else {}
-        later: WaitsFor = "budget" if self._closed is not None and self._closed.kind == "budget" else "endpoint"
-        found = [_Fallback(None) if post.thread_id in flagged else self._found(post, answered, later) for post in posts]
+        """Return for each post, in order, the score of the vision model on a server, or of the fallback."""
+        before = self.closed
+        found = self._read(posts)
+        if self.closed is not None and self.closed is not before:
+            _log.warning(
+                "The vision server gets no more posts in this run: %s. They are scored by another model until it "
+                "answers.",
+                self.closed.why.rstrip("."),
+            )
         left = [(post, each.waits_for) for post, each in zip(posts, found, strict=True) if isinstance(each, _Fallback)]
         others = iter(
             instead_of(self.model_version, self._fallback, [post for post, _ in left], [until for _, until in left])
         )
         return [next(others) if isinstance(each, _Fallback) else each for each in found]
+
+    def own_scores(self, posts: Sequence[Post]) -> list[Score | None]:
+        """Return for each post, in order, the score of the vision model on a server; ``None`` where only the fallback
+        could score it."""
+        return [None if isinstance(each, _Fallback) else each for each in self._read(posts)]
+
+    def _read(self, posts: Sequence[Post]) -> "list[Score | _Fallback]":
+        flagged = self._flagged()
+        asked = [post for post in posts if _can_be_asked(post) and post.thread_id not in flagged]
+        answered = self._answers(asked) if asked else {}
+        later: WaitsFor = "budget" if self.closed is not None and self.closed.kind == "budget" else "endpoint"
+        return [_Fallback(None) if post.thread_id in flagged else self._found(post, answered, later) for post in posts]
 
     def _found(self, post: Post, answered: Mapping[int, Answered], later: WaitsFor) -> "Score | _Fallback":
         if not _can_be_asked(post):
@@ -122,19 +140,11 @@ class VisionScorer:
 
     def _answers(self, posts: Sequence[Post]) -> dict[int, Answered]:
         """Return the answers; none if the ledger cannot be used, without which nothing is sent."""
-        before = self._closed
         try:
             return self._ask(posts)
         except (BizchartsError, OSError, sqlite3.Error) as error:
-            self._closed = Closing("stop", reason_of(error))
+            self.closed = Closing("stop", reason_of(error))
             return {}
-        finally:
-            if self._closed is not None and self._closed is not before:
-                _log.warning(
-                    "The vision server gets no more posts in this run: %s. They are scored by another model until it "
-                    "answers.",
-                    self._closed.why,
-                )
 
     def _ask(self, posts: Sequence[Post]) -> dict[int, Answered]:
         """Send the questions that have no answer yet, unless sending has stopped already; return all answers."""
@@ -161,35 +171,35 @@ class VisionScorer:
                 endpoint_caps(self._place.vision),
                 most_at_once=self._place.vision.most_at_once,
                 clock=utc_now,
+                brake=Brake(FAILURES, PAUSE),
             )
-            self._closed = self._closed or _pause(ledger, version, run.now)
-            if self._closed is None:
+            if self.closed is None:
                 with _closed_after(dispatcher.gate, self._place.seconds):
                     for _thread in dispatcher.ask(self._inquiries(version, posts)):
                         pass
-                self._closed = dispatcher.gate.closing
+                self.closed = dispatcher.gate.closing
                 self._answered = self._answered or dispatcher.answered
                 if self._answered:
                     dispatcher.finish_run()
                 elif dispatcher.postponed:  # the server is down, which no question is to blame for
-                    self._closed = self._closed or Closing("silence", "no request was answered")
+                    self.closed = self.closed or Closing("silence", "no request had a usable answer")
 
     def _send_jobs(self, ledger: AutoLabelLedger, version: Version, run: Run, posts: Sequence[Post]) -> None:
         """Send questions to a serverless worker, many in a job."""
         row = worker_of(self._place, self.model_version)
         jobs = _jobs(ledger, version, self._prompt, run, row, self._place.vision, answered=self._answered)
         waits = jobs.collect()
-        self._closed = self._closed or jobs.closing or jobs.pause(run.now - PAUSE)
+        self.closed = self.closed or jobs.closing or jobs.pause(run.now - PAUSE)
         if waits and self._place.seconds is not None:
-            self._closed = self._closed or Closing("silence", "an earlier job has not ended")
-        if self._closed is None:
+            self.closed = self.closed or Closing("silence", "an earlier job has not ended")
+        if self.closed is None:
             inquiries = [inquiry for chunk in self._inquiries(version, posts) for inquiry in chunk]
             if self._place.seconds is None:
                 jobs.send_all(inquiries)
             else:
                 until = time.monotonic() + self._place.seconds
                 jobs.send(inquiries, self._place.vision.timeout_seconds, until)
-            self._closed = jobs.closing
+            self.closed = jobs.closing
         self._answered = jobs.answered
 
     def _endpoint(self, ledger: AutoLabelLedger, version: Version) -> VisionEndpoint:
@@ -228,7 +238,7 @@ class _Fallback:
 
 
 def vision_scorer(model: ModelVersion, place: Place, fallback: Scorer) -> VisionScorer:
-    """Return the scorer of a registered adapter, after verifying its files and the server's address.
+    """Return the scorer of a registered vision model, after verifying its files and its server's address.
 
     Raises:
         CorruptModel: a file was changed or is malformed.
@@ -246,12 +256,12 @@ def vision_scorer(model: ModelVersion, place: Place, fallback: Scorer) -> Vision
 
 
 def is_worker(settings: VisionSettings) -> bool:
-    """Return whether the model runs on a serverless worker."""
+    """Return whether the vision model scores posts on a serverless worker."""
     return settings.endpoint.startswith(QUEUE_SCHEME)
 
 
 def worker_of(place: Place, model_version: str) -> EndpointRow:
-    """Return the deployed worker that `endpoint` of [vision] names.
+    """Return the deployed worker for scoring that `endpoint` of [vision] names.
 
     Raises:
         NoEndpoint: this installation has not deployed it, or for another model.
@@ -265,9 +275,24 @@ def worker_of(place: Place, model_version: str) -> EndpointRow:
     return row
 
 
+def place_for(place: Place, model_version: str) -> Place:
+    """Return where a vision model is served that need not be the champion: if `endpoint` of [vision] names a serverless
+    worker, by the one that is deployed for this model, if there is one.
+
+    Raises:
+        PodLedgerError: the ledger of endpoints cannot be read.
+    """
+    if not is_worker(place.vision) or not is_known(place.home / ENDPOINTS):
+        return place
+    row = EndpointLedger(place.home / ENDPOINTS).deployed_for(model_version)
+    if row is None:
+        return place
+    return replace(place, vision=place.vision.model_copy(update={"endpoint": f"{QUEUE_SCHEME}{row.endpoint_id}"}))
+
+
 @contextmanager
 def jobs_of(home: Path, settings: VisionSettings, row: EndpointRow) -> Iterator[Jobs]:
-    """Yield the jobs of a run of its own at a worker, under the cap of ``settings``."""
+    """Yield the scoring jobs of a run of its own at a worker, under the cap of ``settings``."""
     run, prompt = _new_run(), scoring_prompt()
     with AutoLabelLedger(home / LEDGER) as ledger, ledger.working(run):
         yield _jobs(ledger, _version(row.model_version, prompt), prompt, run, row, settings)
@@ -303,23 +328,19 @@ def _calibration(folder: Path) -> VisionCalibration:
     Raises:
         CorruptModel: it is malformed.
     """
+    read = folder / CALIBRATION
     try:
-        values = json.loads(read_regular(folder / CALIBRATION))
-        shift = values.get("shift") or json.loads(read_regular(folder / REPORT)).get("shift") or (0.0, 0.0, 0.0)
+        values = json.loads(read_regular(read))
+        shift = values.get("shift")
+        if not shift:
+            read = folder / REPORT
+            shift = json.loads(read_regular(read)).get("shift") or (0.0, 0.0, 0.0)
+            read = folder / CALIBRATION
         bearish, neutral, bullish = (float(value) for value in shift)
         return VisionCalibration((bearish, neutral, bullish), float(values["temperature"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptModel(f"{folder / CALIBRATION} cannot be used ({reason_of(error):.100})") from None
-
-
-def _pause(ledger: AutoLabelLedger, version: Version, now: datetime) -> Closing | None:
-    """Return why nothing is sent now, if many requests of the last minutes all failed: each may be paid for."""
-    failed = failed_since(ledger, version, now - PAUSE)
-    if failed < FAILURES:
-        return None
-    minutes = PAUSE.total_seconds() / 60
-    said = f"none of its last {failed} requests was answered; it is asked again within {minutes:.0f} minutes"
-    return Closing("silence", said)
+        why = f" (it is needed because {CALIBRATION} has no `shift`)" if read.name == REPORT else ""
+        raise CorruptModel(f"{read} cannot be used{why}: {reason_of(error):.100}") from None
 
 
 @contextmanager

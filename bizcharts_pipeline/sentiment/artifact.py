@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, sync, write_atomically
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, read_regular, sync, write_atomically
 
 MODELS = "models"  # below the home
 MANIFEST = "model.json"
@@ -45,24 +45,35 @@ class Artifact:
 
     @property
     def content(self) -> bytes:
-        """The bytes of ``model.json``."""
+        """The bytes of a sentiment model's manifest, ``model.json``."""
         return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
 
     @property
     def sha256(self) -> str:
-        """The hash stored in ``model_versions``."""
+        """The hash of a sentiment model's manifest, stored in ``model_versions``."""
         return hashlib.sha256(self.content).hexdigest()
 
     @property
     def model_version(self) -> str:
-        """The name of this model."""
+        """The name of this sentiment model, from its kind and the hash of its manifest."""
         return f"{self.kind}-{self.sha256[:12]}"
+
+
+def training_posts(folder: Path) -> list[dict[str, Any]]:
+    """Return the posts that the sentiment model in ``folder`` was trained on, as :data:`TRAINED_ON` lists them.
+
+    Raises:
+        OSError, ValueError: the list cannot be read.
+    """
+    posts: list[dict[str, Any]] = json.loads(read_regular(folder / TRAINED_ON))
+    return posts
 
 
 @contextmanager
 def new_model(home: Path) -> Iterator[Path]:
-    """Yield an empty folder for training, next to the finished models; it is deleted afterwards unless :func:`publish`
-    has renamed it."""
+    """Yield an empty folder for training a sentiment model, next to the finished ones; it is deleted afterwards unless
+    :func:`publish` has renamed it.
+    """
     unfinished = home / MODELS / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
     unfinished.mkdir(parents=True, mode=0o700)
     try:
@@ -83,8 +94,8 @@ def publish(
     seed: int,
     settings: Mapping[str, Any],
 ) -> Artifact:
-    """Write ``model.json`` for the files of ``unfinished`` and rename the folder atomically to its final name. An
-    intact existing copy is kept; a damaged one is replaced.
+    """Write the manifest ``model.json`` of a trained sentiment model for the files of ``unfinished`` and rename the
+    folder atomically to its final name. An intact existing copy is kept; a damaged one is replaced.
 
     Raises:
         CorruptModel: a file is a link, or of a type that is unknown or could run code (see :data:`SAFE_ENDINGS`).
@@ -106,19 +117,19 @@ def publish(
 
 
 def model_path(home: Path, model_version: str) -> Path:
-    """Return the folder of a model."""
+    """Return the folder of a sentiment model's files."""
     return home / MODELS / model_version
 
 
 def remove_model(folder: Path) -> None:
-    """Delete a model's files; to readers, they disappear atomically."""
+    """Delete a sentiment model's files; to readers, they disappear atomically."""
     doomed = folder.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     folder.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
 def read_artifact(folder: Path, sha256: str) -> Artifact:
-    """Return a model's manifest, after verifying every file against ``sha256``.
+    """Return a sentiment model's manifest, after verifying every file against ``sha256``.
 
     Raises:
         CorruptModel: the folder or a file is missing, unreadable, changed, added, a link, or of a type that is not

@@ -37,7 +37,7 @@ class Base:
 
 
 def find_base(base: str, revision: str = "") -> Base:
-    """Return the model ``base``, a folder or a hub's name.
+    """Return the pretrained text model ``base``, a folder or a hub's name.
 
     Args:
         base: a folder with ``config.json``, ``model.safetensors`` and a tokenizer, or ``owner/name``.

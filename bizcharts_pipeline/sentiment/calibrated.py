@@ -16,11 +16,11 @@ class TextModel(Protocol):
     """A model that classifies a post's text."""
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return the log-probabilities of the classes, uncalibrated: (posts, 3)."""
+        """Return the text model's log-probabilities of the sentiment classes, uncalibrated: (posts, 3)."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write the model's files, for its ``load``, into the existing ``folder``."""
+        """Write the text model's files, for its ``load``, into the existing ``folder``."""
         ...
 
 
@@ -33,7 +33,9 @@ class CalibratedScorer:
         self._model, self._temperature = model, temperature
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score for each post, in order. Any text is accepted; only the start of a long one is read."""
+        """Return the text model's score of each post, in order. Any text is accepted; only the start of a long one is
+        read.
+        """
         if not posts:
             return []
         rows = at_temperature(self._model.log_probabilities(posts), self._temperature)
@@ -41,17 +43,18 @@ class CalibratedScorer:
 
 
 def whole_text(post: Post) -> str:
-    """Return subject and text as the models read them; lone surrogates, which no tokeniser accepts, become question
-    marks."""
+    """Return subject and text as the text models read them; lone surrogates, which no tokeniser accepts, become
+    question marks.
+    """
     text = f"{post.subject}\n{post.text}".strip()[:MAX_CHARACTERS]
     return text.encode("utf-8", "replace").decode()
 
 
 def write_temperature(folder: Path, temperature: float) -> None:
-    """Store the temperature with a model's files."""
+    """Store the temperature that calibrates a text model with its files."""
     (folder / CALIBRATION).write_text(json.dumps({"temperature": temperature}) + "\n", encoding="utf-8")
 
 
 def read_temperature(folder: Path) -> float:
-    """Return the temperature stored by :func:`write_temperature`."""
+    """Return the temperature that calibrates a text model, as stored by :func:`write_temperature`."""
     return float(json.loads((folder / CALIBRATION).read_bytes())["temperature"])

@@ -26,13 +26,13 @@ class ContextModel:
     intercepts: Floats  # (3,)
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return the log-probabilities of the classes: (posts, 3)."""
+        """Return the log-probabilities of the sentiment classes by what goes with the posts' text: (posts, 3)."""
         values = np.array([context_of(post) for post in posts]).reshape(-1, len(CONTEXT))
         return log_softmax(values @ self.weights.T + self.intercepts)
 
 
 def context_of(post: Post) -> tuple[float, ...]:
-    """Return the values of ``CONTEXT``."""
+    """Return what a sentiment model reads beside a post's text: the values of ``CONTEXT``."""
     coins = {mention.coin_symbol for mention in find_mentions(post.subject, post.text)}
     named = (min(len(coins), 3) / 3, "BTC" in coins, "ETH" in coins, bool(coins - {"BTC", "ETH"}))
     return (*_time(post), *map(float, named), float(general_of(post.subject) is not None))

@@ -42,7 +42,7 @@ class Classifier:
         self._order = stance_order(model.config.id2label)
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return the log-probabilities of the classes, uncalibrated: (posts, 3)."""
+        """Return CryptoBERT's log-probabilities of the sentiment classes, uncalibrated: (posts, 3)."""
         import torch
 
         texts = [whole_text(post) for post in posts]
@@ -72,13 +72,13 @@ class CryptoBertScorer:
         self._classifier, self._temperature = classifier, temperature
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score for each post, in order; only the start of a long one is read."""
+        """Return CryptoBERT's score of each post, in order; only the start of a long one is read."""
         rows = at_temperature(self._classifier.log_probabilities(posts), self._temperature)
         return [Score(*row) for row in rows.tolist()]
 
 
 def stance_order(id2label: Mapping[int, str]) -> list[int]:
-    """Return the positions of bearish, neutral and bullish among a model's outputs.
+    """Return the positions of bearish, neutral and bullish among a classifier's outputs.
 
     Raises:
         UnknownClasses: its outputs are not these three.
@@ -93,7 +93,7 @@ def stance_order(id2label: Mapping[int, str]) -> list[int]:
 
 
 def load_cryptobert(folder: Path, artifact: Artifact) -> CryptoBertScorer:
-    """Return the scorer of an adapter with verified files (`sentiment.artifact.read_artifact`).
+    """Return the scorer of a CryptoBERT adapter with verified files (`sentiment.artifact.read_artifact`).
 
     Its base must be on this machine: in the hub's cache, or in the folder ``cryptobert_base`` of ``[ml.training]``.
 
@@ -135,7 +135,7 @@ def _base_of(artifact: Artifact) -> Base:
 
 
 def stock_cryptobert(base: str, revision: str) -> CryptoBertScorer:
-    """Return the scorer of the pretrained model without an adapter, uncalibrated: the baseline for adapters.
+    """Return the scorer of the pretrained CryptoBERT without an adapter, uncalibrated: the baseline for adapters.
 
     Raises:
         NoBase: it is not on this machine.
@@ -150,7 +150,7 @@ def stock_cryptobert(base: str, revision: str) -> CryptoBertScorer:
 
 
 def load_classifier(base: Base) -> Any:
-    """Return the pretrained classifier in 32-bit floats.
+    """Return the pretrained sentiment classifier in 32-bit floats.
 
     Raises:
         NoBase: its files are damaged, or required packages are missing.

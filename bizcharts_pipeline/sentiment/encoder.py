@@ -1,14 +1,18 @@
-"""A sentence encoder of BERT's architecture in plain NumPy, which maps a text to a vector of length 1.
+"""A sentence encoder of BERT's architecture, which maps a text to a vector of length 1; run by ONNX Runtime.
 
 Scoring runs every minute in a new process, and importing PyTorch alone takes longer than scoring a minute's posts. The
-forward pass is that of Devlin et al. (2019); pooling is Reimers and Gurevych's (2019), the mean over the tokens or the
+architecture is that of Devlin et al. (2019); pooling is Reimers and Gurevych's (2019), the mean over the tokens or the
 first token. Tests compare it with sentence-transformers.
 
 :meth:`BertEncoder.from_base` reads a folder of sentence-transformers, for training; :meth:`BertEncoder.save` writes the
-files for scoring, with the weights in half precision.
+files for scoring, with the weights in half precision. The ONNX graph is built from the weights when the first text is
+encoded, and is stored nowhere: no file can name other files or operators for the runtime to load.
 """
 
+import hashlib
 import json
+import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,14 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
+from bizcharts_pipeline.sentiment.onnx_graph import Graph
 
 Single = NDArray[np.float32]
 
-BATCH = 16  # texts per batch, of similar length: small enough for the processor's cache
-ROWS = 64  # tokens at once in the widest layer
+BATCH = 8  # texts per batch, of similar length: small enough for the processor's cache
+THREADS = 4
 
 WEIGHTS, TOKENIZER, SHAPE = "encoder.safetensors", "tokenizer.json", "encoder.json"
 WEIGHTS_OF_BASE = "model.safetensors"
+VERSION = 1  # changes with any change of the code that changes a vector
+_FLOAT = 1  # TensorProto.FLOAT
 
 
 class UnusableEncoder(BizchartsError):
@@ -53,13 +60,11 @@ class BertEncoder:
         The weights are first rounded to half precision, as :meth:`save` writes them.
         """
         self.shape, self._tokenizer_json = shape, tokenizer
-        used = {name: weights[name] for name in _names(shape.layers)}
-        self._half = {name: np.ascontiguousarray(array, np.float16) for name, array in used.items()}
-        self._weights = {name: np.asarray(array, np.float32) for name, array in self._half.items()}
+        self._half = {name: np.ascontiguousarray(weights[name], np.float16) for name in weight_names(shape.layers)}
 
     @classmethod
     def from_base(cls, folder: Path, tokens: int) -> "BertEncoder":
-        """Read a folder of sentence-transformers; of each text, ``tokens`` will be read.
+        """Read the text encoder from a folder of sentence-transformers; of each text, ``tokens`` will be read.
 
         Raises:
             UnusableEncoder: a file is missing, or the architecture is different.
@@ -75,14 +80,14 @@ class BertEncoder:
 
     @classmethod
     def load(cls, folder: Path) -> "BertEncoder":
-        """Read the files of :meth:`save`."""
+        """Read the text encoder from the files of :meth:`save`."""
         from safetensors.numpy import load_file
 
         shape = Shape(**json.loads((folder / SHAPE).read_bytes()))
         return cls(shape, load_file(folder / WEIGHTS), (folder / TOKENIZER).read_text(encoding="utf-8"))
 
     def save(self, folder: Path) -> None:
-        """Write shape, weights and tokeniser into the existing ``folder``."""
+        """Write the text encoder's shape, weights and tokeniser into the existing ``folder``."""
         from safetensors.numpy import save_file
 
         save_file(self._half, folder / WEIGHTS)
@@ -90,18 +95,36 @@ class BertEncoder:
         (folder / SHAPE).write_text(json.dumps(asdict(self.shape)) + "\n", encoding="utf-8")
 
     def with_weights(self, weights: Mapping[str, Single]) -> "BertEncoder":
-        """Return an encoder of the same shape and tokeniser with other weights."""
+        """Return a text encoder of the same shape and tokeniser with other weights."""
         return BertEncoder(self.shape, weights, self._tokenizer_json)
 
+    @property
+    def dimensions(self) -> int:
+        """The length of the vector of a text."""
+        return int(self._half[_WORDS].shape[1])
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of all that the encoder's vector of a text depends on."""
+        found = hashlib.sha256(f"{VERSION} {json.dumps(asdict(self.shape))} {self._tokenizer_json}".encode())
+        for name, array in self._half.items():
+            found.update(f"{name} {array.shape}".encode())
+            found.update(array.data)
+        return found.digest()
+
     def encode(self, texts: Sequence[str]) -> Single:
-        """Return one vector of length 1 for each text: (texts, dimensions)."""
+        """Return the text encoder's vector of length 1 for each text: (texts, dimensions)."""
+        by_length = defaultdict(list)
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        vectors = np.empty((len(tokens), self._weights[_WORDS].shape[1]), np.float32)
-        by_length = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
-        for start in range(0, len(by_length), BATCH):
-            members = by_length[start : start + BATCH]
-            vectors[members] = self._forward([tokens[i] for i in members])
-        return vectors
+        for i, row in enumerate(tokens):
+            by_length[len(row)].append(i)
+        vectors = np.empty((len(tokens), self.dimensions), np.float32)
+        for same in by_length.values():
+            for start in range(0, len(same), BATCH):
+                batch = same[start : start + BATCH]
+                (hidden,) = self._session.run(None, {"ids": np.array([tokens[i] for i in batch])})
+                vectors[batch] = hidden[:, 0] if self.shape.pooling == "cls" else hidden.sum(axis=1)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -112,53 +135,24 @@ class BertEncoder:
         tokenizer.no_padding()
         return tokenizer
 
-    def _forward(self, rows: Sequence[Sequence[int]]) -> Single:
-        """Return the vectors of texts given as token ids; the tokens of all texts are in one matrix (texts * length,
-        …)."""
-        texts, length = len(rows), max(map(len, rows))
-        ids, there = np.zeros((texts, length), np.int64), np.zeros((texts, length), np.float32)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)], there[i, : len(row)] = row, 1
-        hidden = self._weights[_WORDS][ids] + self._weights[_PLACES][:length] + self._weights[_TYPES][0]
-        hidden = self._normalised(hidden.reshape(texts * length, -1), "embeddings.LayerNorm")
-        unseen = ((there - 1) * np.float32(1e9))[:, None, None, :]
-        for layer in range(self.shape.layers):
-            name = f"encoder.layer.{layer}."
-            attended = self._attention(hidden, unseen, name)
-            hidden = self._normalised(
-                hidden + self._linear(attended, f"{name}attention.output.dense"), f"{name}attention.output.LayerNorm"
-            )
-            wide = _gelu(self._linear(hidden, f"{name}intermediate.dense"))
-            hidden = self._normalised(hidden + self._linear(wide, f"{name}output.dense"), f"{name}output.LayerNorm")
-        hidden = hidden.reshape(texts, length, -1)
-        vectors = hidden[:, 0] if self.shape.pooling == "cls" else (hidden * there[..., None]).sum(axis=1)
-        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
 
-    def _attention(self, hidden: Single, unseen: Single, name: str) -> Single:
-        texts, length, heads = unseen.shape[0], unseen.shape[-1], self.shape.heads
-        query, key, value = (
-            self._linear(hidden, f"{name}attention.self.{part}").reshape(texts, length, heads, -1).transpose(0, 2, 1, 3)
-            for part in ("query", "key", "value")
+        onnxruntime.disable_telemetry_events()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads(), 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
+        return onnxruntime.InferenceSession(
+            bert_graph(self.shape, self._half), options, providers=["CPUExecutionProvider"]
         )
-        scores = query @ key.transpose(0, 1, 3, 2) * np.float32(query.shape[-1] ** -0.5) + unseen
-        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        scores /= scores.sum(axis=-1, keepdims=True)
-        return np.asarray((scores @ value).transpose(0, 2, 1, 3).reshape(texts * length, -1))
-
-    def _linear(self, values: Single, name: str) -> Single:
-        return np.asarray(values @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"])
-
-    def _normalised(self, values: Single, name: str) -> Single:
-        centred = values - values.mean(axis=1, keepdims=True)
-        deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + np.float32(self.shape.epsilon))
-        return np.asarray(centred / deviation * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"])
 
 
 _WORDS, _PLACES, _TYPES = (f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type"))
 
 
 def base_shape(folder: Path, tokens: int) -> Shape:
-    """Return the shape of a folder of sentence-transformers.
+    """Return the shape of the text encoder in a folder of sentence-transformers.
 
     Raises:
         UnusableEncoder: a file is missing, or the architecture is not supported.
@@ -182,7 +176,8 @@ def base_shape(folder: Path, tokens: int) -> Shape:
     return Shape(int(config["num_hidden_layers"]), int(config["num_attention_heads"]), epsilon, mode, tokens)
 
 
-def _names(layers: int) -> Iterator[str]:
+def weight_names(layers: int) -> Iterator[str]:
+    """Yield the names of the text encoder's weights that are used, as in Hugging Face's BertModel."""
     yield from (_WORDS, _PLACES, _TYPES, "embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
     parts = [f"attention.self.{part}" for part in ("query", "key", "value")]
     parts += ["attention.output.dense", "attention.output.LayerNorm"]
@@ -192,19 +187,62 @@ def _names(layers: int) -> Iterator[str]:
             yield from (f"encoder.layer.{layer}.{part}.{what}" for what in ("weight", "bias"))
 
 
-def _gelu(values: Single) -> Single:
-    """Gaussian error linear unit, in place. The error function is Abramowitz and Stegun's 7.1.26, with an error of at
-    most 1.5e-7, the order of single precision."""
-    for start in range(0, len(values), ROWS):
-        x = values[start : start + ROWS]
-        a = np.abs(x) * np.float32(0.5**0.5)
-        t = 1 / (1 + np.float32(0.3275911) * a)
-        tail = np.full_like(t, 1.061405429)
-        for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-            tail *= t
-            tail += np.float32(coefficient)
-        tail *= t
-        a *= a
-        tail *= np.exp(-a, out=a)
-        x *= np.float32(0.5) * (1 + np.copysign(1 - tail, x))
-    return values
+def bert_graph(shape: Shape, weights: Mapping[str, NDArray[np.float16]]) -> bytes:
+    """Return the text encoder as an ONNX model that computes in single precision.
+
+    Its input ``ids`` are texts of the same number of tokens: (texts, length), int64. Its output has a
+    vector for each token: (texts, length, dimensions).
+    """
+    graph = Graph()
+    ids = graph.input("ids", np.int64, ["texts", "length"])
+    size = weights[_WORDS].shape[1]
+    zero = graph.constant("zero", np.array([0]))
+    per_text = graph.add("Shape", ids)
+    length = graph.add("Shape", ids, start=1)
+    # The tokens of all texts are rows of one matrix, but for the attention, which is within a text and by heads.
+    rows = graph.constant("rows", np.array([-1, size]))
+    heads = graph.add("Concat", per_text, graph.constant("heads", np.array([shape.heads, -1])), axis=0)
+
+    def weight(name: str) -> str:
+        return graph.add("Cast", graph.constant(name, weights[name]), to=_FLOAT)
+
+    def linear(values: str, name: str) -> str:
+        return graph.add("Gemm", values, weight(f"{name}.weight"), weight(f"{name}.bias"), transB=1)
+
+    def normalised(values: str, name: str) -> str:
+        parts = weight(f"{name}.weight"), weight(f"{name}.bias")
+        return graph.add("LayerNormalization", values, *parts, epsilon=shape.epsilon)
+
+    def by_head(values: str, *order: int) -> str:
+        return graph.add("Transpose", graph.add("Reshape", values, heads), perm=order)
+
+    places = graph.constant("places", weights[_PLACES].astype(np.float32) + weights[_TYPES][0].astype(np.float32))
+    words = graph.add("Cast", graph.add("Gather", graph.constant(_WORDS, weights[_WORDS]), ids), to=_FLOAT)
+    embedded = graph.add("Add", words, graph.add("Slice", places, zero, length, zero))
+    hidden = normalised(graph.add("Reshape", embedded, rows), "embeddings.LayerNorm")
+    scale = graph.constant("scale", np.array([(size // shape.heads) ** -0.5], np.float32))
+    for layer in range(shape.layers):
+        name = f"encoder.layer.{layer}."
+        query = by_head(linear(hidden, f"{name}attention.self.query"), 0, 2, 1, 3)
+        key = by_head(linear(hidden, f"{name}attention.self.key"), 0, 2, 3, 1)
+        value = by_head(linear(hidden, f"{name}attention.self.value"), 0, 2, 1, 3)
+        scores = graph.add("Mul", graph.add("MatMul", query, key), scale)
+        attended = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), value)
+        attended = graph.add("Reshape", graph.add("Transpose", attended, perm=[0, 2, 1, 3]), rows)
+        attended = linear(attended, f"{name}attention.output.dense")
+        hidden = normalised(graph.add("Add", hidden, attended), f"{name}attention.output.LayerNorm")
+        wide = linear(graph.add("Gelu", linear(hidden, f"{name}intermediate.dense")), f"{name}output.dense")
+        hidden = normalised(graph.add("Add", hidden, wide), f"{name}output.LayerNorm")
+    hidden = graph.add(
+        "Reshape", hidden, graph.add("Concat", per_text, graph.constant("size", np.array([size])), axis=0)
+    )
+    graph.output(hidden, np.float32, ["texts", "length", size])
+    return graph.model()
+
+
+def threads() -> int:
+    """Return how many threads a text encoder runs on: as many as ``OMP_NUM_THREADS`` says for all numerical
+    libraries.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else min(THREADS, os.cpu_count() or 1)

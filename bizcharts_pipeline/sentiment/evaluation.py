@@ -36,7 +36,7 @@ class Evaluation:
 
 
 def evaluate(scores: Sequence[Score], truth: Sequence[int]) -> Evaluation:
-    """Return the metrics of ``scores`` against ``truth`` (0 bearish, 1 neutral, 2 bullish).
+    """Return the metrics of a scorer's ``scores`` against ``truth`` (0 bearish, 1 neutral, 2 bullish).
 
     The expected calibration error is that of Guo et al. (ICML 2017), with bins of equal mass instead of equal width.
 
@@ -80,7 +80,9 @@ def _calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> f
 
 
 def auc(positives: "Numbers", negatives: "Numbers") -> float | None:
-    """Return the area under the ROC curve by ranks (Mann-Whitney), ties counting half; ``None`` if a side is empty."""
+    """Return the area under the ROC curve of scores by ranks (Mann-Whitney), ties counting half; ``None`` if a side is
+    empty.
+    """
     if not len(positives) or not len(negatives):
         return None
     import numpy as np

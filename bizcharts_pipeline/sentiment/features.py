@@ -39,7 +39,9 @@ _COUNTDOWN = re.compile(r"\W*(?:daily\b|day #?\d)", re.IGNORECASE)
 
 
 def features(post: Post, reader: StanceReader) -> tuple[float, ...]:
-    """Return the values of ``FEATURES``. Any text is accepted; ``MAX_CHARACTERS`` of the cleaned text are read."""
+    """Return the features of a post's text that the lexicon scores, the values of ``FEATURES``. Any text is accepted;
+    ``MAX_CHARACTERS`` of the cleaned text are read.
+    """
     subject, body = clean_text(post.subject), clean_text(post.text)
     text = f"{subject}\n{body}"[:MAX_CHARACTERS].strip()
     reading = reader.read(text)

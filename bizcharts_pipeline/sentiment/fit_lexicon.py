@@ -42,13 +42,15 @@ class LabelledPost:
 
     @property
     def group(self) -> str:
-        """Key shared by duplicates: repeated threads differ in numbers and at their ends."""
+        """Key shared by duplicates among the posts that calibrate the lexicon: repeated threads differ in numbers and
+        at their ends.
+        """
         letters = re.sub(r"[\W\d_]+", " ", clean_text(f"{self.post.subject} {self.post.text}").lower()).strip()
         return letters[:GROUP_LETTERS]
 
 
 def read_labels(path: Path) -> list[LabelledPost]:
-    """Read the rated posts of a JSONL file."""
+    """Read the rated posts that calibrate the lexicon from a JSONL file."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [
         LabelledPost(Post(row["subject"] or "", row["text_snapshot"] or ""), row["sentiment_rating"] - 1)
@@ -58,7 +60,9 @@ def read_labels(path: Path) -> list[LabelledPost]:
 
 
 def cross_validate(labelled: Sequence[LabelledPost], seeds: Sequence[int] = SEEDS) -> list[Evaluation]:
-    """Return one evaluation for each seed, with every post scored by a model trained without it and its duplicates."""
+    """Return one evaluation of the lexicon for each seed, with every post scored by a model trained without it and its
+    duplicates.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     values, labels = _design(labelled)
@@ -78,8 +82,9 @@ def cross_validate(labelled: Sequence[LabelledPost], seeds: Sequence[int] = SEED
 def fit(
     values: Sequence[Sequence[float]], labels: Sequence[int], class_weights: Mapping[int, float] | None = None
 ) -> Calibration:
-    """Fit the regression, by default with the natural class frequencies; the standardisation is folded into the
-    weights."""
+    """Fit the regression that calibrates the lexicon, by default with the natural class frequencies; the
+    standardisation is folded into the weights.
+    """
     import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -100,7 +105,7 @@ def fit(
 
 
 def summarise(evaluations: Sequence[Evaluation]) -> dict[str, float]:
-    """Return the means over the seeds."""
+    """Return the means of the lexicon's evaluations over the seeds."""
     return {
         name: round(statistics.fmean(getattr(evaluation, name) for evaluation in evaluations), 4)
         for name in ("accuracy", "macro_f1", "ece", "bull_bear_auc")
@@ -108,7 +113,7 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, float]:
 
 
 def calibration_file(calibration: Calibration, provenance: dict[str, Any]) -> str:
-    """Return the content of ``calibration.json``."""
+    """Return the content of ``calibration.json``, the lexicon's calibration."""
     return json.dumps({"provenance": provenance, **calibration.to_json()}, indent=1) + "\n"
 
 
@@ -134,7 +139,7 @@ def _provenance(
 
 
 def main() -> None:
-    """Fit the calibration, write it and print the metrics."""
+    """Fit the lexicon's calibration, write it and print the metrics."""
     parser = argparse.ArgumentParser(description="Fit the lexicon scorer's calibration to rated posts.")
     parser.add_argument("labels", type=Path, help="JSONL: sentiment_rating, subject, text_snapshot")
     parser.add_argument("--dry-run", action="store_true", help="report only, write nothing")

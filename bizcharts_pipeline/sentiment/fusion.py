@@ -23,6 +23,7 @@ from bizcharts_pipeline.sentiment.ensemble import EnsembleModel
 from bizcharts_pipeline.sentiment.image import ImageModel, features_of_post
 from bizcharts_pipeline.sentiment.scorer import BATCH, Post, Score, WaitsFor
 from bizcharts_pipeline.sentiment.temperature import Floats, at_temperature, log_softmax
+from bizcharts_pipeline.sentiment.vectors import Store
 
 PARTS = ("text", "image", "ocr", "context")
 BASELINE: Mapping[str, float] = {"text": 0.5, "image": 0.3, "ocr": 0.1, "context": 0.1}
@@ -42,8 +43,9 @@ class Pool:
     why: Mapping[str, Any]  # figures of the choice, out of fold
 
     def log_probabilities(self, parts: Floats) -> Floats:
-        """Return the log-probabilities of posts with features, (posts, 3), from the (posts, parts, 3) of
-        :meth:`FusionParts.log_probabilities`."""
+        """Return the log-probabilities of the sentiment of posts with features, (posts, 3), from the (posts, parts, 3)
+        of :meth:`FusionParts.log_probabilities`.
+        """
         if self.inverts:
             parts = inverted(parts)
         return log_softmax(pooled(parts, self.weights) / self.temperature)
@@ -58,8 +60,9 @@ class FusionParts:
     context: ContextModel
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return the log-probabilities by part: (posts, parts, 3); NaN where a post lacks the part. Of a post without
-        features only the text counts."""
+        """Return the log-probabilities of the sentiment classes by part, such as text and picture: (posts, parts, 3);
+        NaN where a post lacks the part. Of a post without features only the text counts.
+        """
         found = np.full((len(posts), len(PARTS), 3), np.nan)
         seen = [place for place, post in enumerate(posts) if features_of_post(post) is not None]
         ocr = {place: text for place in seen if (text := _ocr_text(posts[place]))}
@@ -84,7 +87,7 @@ class FusionModel:
     pool: Pool
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return the calibrated log-probabilities of the classes: (posts, 3)."""
+        """Return the fusion model's calibrated log-probabilities of the sentiment classes: (posts, 3)."""
         parts = self.parts.log_probabilities(posts)
         seen = ~np.isnan(parts[:, 1, 0])
         found = np.empty((len(posts), 3))
@@ -93,7 +96,7 @@ class FusionModel:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write the parts into their folders, and the pool."""
+        """Write the parts of the fusion model into their folders, and the pool."""
         from safetensors.numpy import save_file
 
         for name, part in (("text", self.parts.text), ("image", self.parts.image)):
@@ -104,12 +107,12 @@ class FusionModel:
         (folder / POOL).write_text(json.dumps(asdict(self.pool), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> "FusionModel":
-        """Read the files of :meth:`save`."""
+    def load(cls, folder: Path, store: Store | None = None) -> "FusionModel":
+        """Read the fusion model from the files of :meth:`save`; ``store`` as in :class:`EncoderModel`."""
         from safetensors.numpy import load_file
 
         parts = FusionParts(
-            EnsembleModel.load(folder / "text"),
+            EnsembleModel.load(folder / "text", store),
             ImageModel.load(folder / "image"),
             ContextModel(**load_file(folder / CONTEXT_WEIGHTS)),
         )
@@ -127,7 +130,9 @@ class PictureScorer:
         self._model, self._temperature, self._without = model, temperature, without
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score for each post, in order. Any text is accepted; only the start of a long one is read."""
+        """Return one sentiment score for each post, by its picture too, in order. Any text is accepted; only the start
+        of a long one is read.
+        """
         if not posts:
             return []
         rows = at_temperature(self._model.log_probabilities(posts), self._temperature).tolist()
@@ -142,7 +147,9 @@ class PictureScorer:
 
 
 def pooled(parts: Floats, weights: Sequence[float] | Floats) -> Floats:
-    """Return the weighted mean of the parts' log-probabilities over the parts that each post has: (posts, 3)."""
+    """Return the weighted mean of the log-probabilities by text, by picture and by other parts, over the parts that
+    each post has: (posts, 3).
+    """
     present = ~np.isnan(parts[:, :, 0])
     weight = np.where(present, np.asarray(weights), 0.0)
     weight = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
@@ -150,13 +157,17 @@ def pooled(parts: Floats, weights: Sequence[float] | Floats) -> Floats:
 
 
 def sarcasm(parts: Floats) -> Floats:
-    """Return the sarcasm score of each post, 0 to 1; 0 without text or picture: (posts,)."""
+    """Return how much each post's picture contradicts the sentiment of its text, 0 to 1; 0 without text or picture:
+    (posts,).
+    """
     text, image = np.exp(parts[:, 0]), np.exp(parts[:, 1])
     return np.asarray(np.nan_to_num(text[:, 0] * image[:, 2] + text[:, 2] * image[:, 0]))
 
 
 def inverted(parts: Floats) -> Floats:
-    """Return the parts with bullish and bearish of the text exchanged where the sarcasm score is high."""
+    """Return the log-probabilities by part with bullish and bearish of the text exchanged where the sarcasm score is
+    high.
+    """
     found = parts.copy()
     ironic = sarcasm(parts) >= SARCASTIC
     found[ironic, 0] = parts[ironic, 0][:, ::-1]

@@ -39,7 +39,7 @@ class ImageModel:
     shares: Floats  # (3,) log-probabilities of a post without features
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return the log-probabilities of the classes: (posts, 3)."""
+        """Return the log-probabilities of the sentiment classes by the posts' pictures: (posts, 3)."""
         return np.array([self._row(features_of_post(post)) for post in posts]).reshape(-1, 3)
 
     def _row(self, features: ImageFeatures | None) -> Floats:
@@ -50,7 +50,7 @@ class ImageModel:
         return log_softmax(logits + term_logits(terms, self.characters, self.idf, self.term_weights))
 
     def save(self, folder: Path) -> None:
-        """Write vocabulary and weights."""
+        """Write vocabulary and weights of the sentiment model of pictures."""
         from safetensors.numpy import save_file
 
         terms = sorted(self.characters, key=self.characters.__getitem__)
@@ -60,7 +60,7 @@ class ImageModel:
 
     @classmethod
     def load(cls, folder: Path) -> "ImageModel":
-        """Read the files of :meth:`save`."""
+        """Read the sentiment model of pictures from the files of :meth:`save`."""
         from safetensors.numpy import load_file
 
         terms = json.loads((folder / VOCABULARY).read_bytes())
@@ -68,21 +68,23 @@ class ImageModel:
 
 
 def features_of_post(post: Post) -> ImageFeatures | None:
-    """Return the features of a post's picture, if it has a picture and they are known."""
+    """Return what a sentiment model reads of a post's picture, if it has a picture and its features are known."""
     return post.picture.features if post.picture else None
 
 
 def numbers_of(features: ImageFeatures) -> Floats:
-    """Return colours, kind (one-hot) and vector: (NUMBERS,)."""
+    """Return a picture's colours, kind (one-hot) and vector as a sentiment model reads them: (NUMBERS,)."""
     kind = [float(features.kind == one) for one in KINDS]
     return np.concatenate([features.colours, kind, features.vector.astype(np.float64)])
 
 
 def standardised(numbers: Floats, mean: Floats, spread: Floats) -> Floats:
-    """Return the numbers, (NUMBERS,) or (posts, NUMBERS), in units of their spread, each block with about length 1."""
+    """Return a picture's numbers, (NUMBERS,) or (posts, NUMBERS), in units of their spread for the sentiment model,
+    each block with about length 1.
+    """
     return np.asarray(np.clip((numbers - mean) / spread, -10, 10) * _BLOCKS)
 
 
 def ocr_of(features: ImageFeatures) -> str:
-    """Return the text in the picture as the model reads it."""
+    """Return the text in the picture as the sentiment model reads it."""
     return (features.ocr_text or "").lower()

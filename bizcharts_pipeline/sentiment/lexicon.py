@@ -39,7 +39,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Calibration":
-        """Parse ``calibration.json``.
+        """Parse the lexicon's ``calibration.json``.
 
         Raises:
             CalibrationError: it was fitted for other features, or a number is missing.
@@ -61,7 +61,7 @@ class Calibration:
             raise CalibrationError(f"calibration.json: a number is missing or invalid: {reason_of(error)}") from None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the input of :meth:`from_json`."""
+        """Return the lexicon's calibration as :meth:`from_json` reads it."""
         return {
             "intercepts": {"bearish": self.bearish_intercept, "bullish": self.bullish_intercept},
             "weights": {
@@ -71,7 +71,7 @@ class Calibration:
         }
 
     def score(self, values: Sequence[float]) -> Score:
-        """Return the probabilities for one post's feature values."""
+        """Return the lexicon's probabilities of the classes for one post's feature values."""
         bearish = self.bearish_intercept + sum(map(mul, self.bearish, values))
         bullish = self.bullish_intercept + sum(map(mul, self.bullish, values))
         highest = max(bearish, bullish, 0.0)
@@ -106,7 +106,7 @@ class LexiconScorer:
         return make_stance_reader()  # not before the first post, as most minutes have none
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score for each post, in order.
+        """Return the lexicon's score of each post, in order.
 
         Any text is accepted; only the start of a long one is read.
         """
@@ -114,5 +114,5 @@ class LexiconScorer:
 
 
 def make_stance_reader() -> StanceReader:
-    """Return the scorer's reader: the board's terms, with coin names masked."""
+    """Return the lexicon scorer's reader: the board's terms, with coin names masked."""
     return StanceReader(load_terms(), masked=coin_names())

@@ -28,17 +28,17 @@ class LexiconModel:
         return make_stance_reader()
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return the log-probabilities of the classes: (posts, 3)."""
+        """Return the refitted lexicon's log-probabilities of the sentiment classes: (posts, 3)."""
         scores = [self.calibration.score(features(post, self._reader)) for post in posts]
         return np.log([(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores])
 
     def save(self, folder: Path) -> None:
-        """Write the weights."""
+        """Write the refitted lexicon's weights."""
         (folder / WEIGHTS).write_text(json.dumps(self.calibration.to_json(), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "LexiconModel":
-        """Read the files of :meth:`save`.
+        """Read the refitted lexicon from the files of :meth:`save`.
 
         Raises:
             CalibrationError: it was fitted for other features than this version's.

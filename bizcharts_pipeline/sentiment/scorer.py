@@ -59,7 +59,7 @@ class Score:
 
     @property
     def confidence(self) -> float:
-        """1 - entropy / ln 3: 0 for a uniform distribution, 1 for certainty."""
+        """Confidence of the stance, 1 - entropy / ln 3: 0 for a uniform distribution, 1 for certainty."""
         entropy = -sum(p * math.log(p) for p in (self.p_bearish, self.p_neutral, self.p_bullish) if p > 0)
         return min(1.0, max(0.0, 1 - entropy / math.log(3)))
 
@@ -73,15 +73,16 @@ class Scorer(Protocol):
     batch: int  # posts scored between two writes
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score for each post, in order."""
+        """Return one sentiment score for each post, in order."""
         ...
 
 
 def instead_of(
     model_version: str, other: Scorer, posts: Sequence[Post], waits_for: Sequence[WaitsFor | None]
 ) -> list[Score]:
-    """Return the scores of ``other`` in place of ``model_version``; their ``method`` names both. ``waits_for``: for
-    each post, what must change before ``model_version`` scores it itself."""
+    """Return the sentiment scores of ``other`` in place of ``model_version``; their ``method`` names both.
+    ``waits_for``: for each post, what must change before ``model_version`` scores it itself.
+    """
     return [
         replace(score, method=f"{score.method or other.kind} {FALLBACK}{model_version})", waits_for=until)
         for score, until in zip(other.score(posts), waits_for, strict=True)

@@ -40,7 +40,9 @@ class StanceReader:
         self._vader = make_reader(self._terms.values(), masked)
 
     def read(self, text: str) -> Reading:
-        """Return the valences of ``text``; questions and greentext lines are evaluated separately."""
+        """Return the valences of ``text`` by the sentiment lexicon; questions and greentext lines are evaluated
+        separately.
+        """
         hits: list[tuple[float, Term]] = []
         pleasant = unpleasant = 0.0
         words = quoted = negations = capitals = 0

@@ -17,19 +17,22 @@ COLDEST, HOTTEST = 1 / 20, 20.0  # a model that is always right on its calibrati
 
 
 def log_softmax(logits: NDArray[Any]) -> Floats:
-    """Return log-probabilities, row by row."""
+    """Return a sentiment model's log-probabilities from its logits, row by row."""
     shifted = np.asarray(logits, np.float64)
     shifted = shifted - shifted.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def at_temperature(log_probabilities: NDArray[Any], temperature: float) -> Floats:
-    """Return the probabilities at ``temperature``, (posts, classes): less confident above 1, more below 1."""
+    """Return a sentiment model's probabilities at ``temperature``, (posts, classes): less confident above 1, more below
+    1.
+    """
     return np.asarray(np.exp(log_softmax(np.asarray(log_probabilities, np.float64) / temperature)))
 
 
 def fit_temperature(log_probabilities: NDArray[Any], labels: Sequence[int]) -> float:
-    """Return the temperature, ``COLDEST`` to ``HOTTEST``, with the least log loss on posts not used in training.
+    """Return the temperature that calibrates a sentiment model, ``COLDEST`` to ``HOTTEST``, with the least log loss on
+    posts not used in training.
 
     ``log_probabilities`` may also be logits: (posts, classes), finite; ``labels`` are classes from 0. The loss is
     convex in the inverse temperature, so the minimum is unique.

@@ -37,12 +37,12 @@ class Term:
 
 
 def lexicon_bytes() -> bytes:
-    """Return the unchanged lexicon file, which is part of a model's version."""
+    """Return the unchanged file of the sentiment lexicon, which is part of a model's version."""
     return _LEXICON.read_bytes()
 
 
 def load_terms() -> tuple[Term, ...]:
-    """Read the terms.
+    """Read the terms of the sentiment lexicon.
 
     Raises:
         LexiconError: a value is not allowed, or a spelling occurs twice.

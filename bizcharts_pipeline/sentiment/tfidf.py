@@ -35,7 +35,7 @@ class TfidfModel:
     intercepts: Floats  # (3,)
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return the log-probabilities of the classes: (posts, 3)."""
+        """Return the log-probabilities of the sentiment classes by the texts' TF-IDF: (posts, 3)."""
         return log_softmax(np.array([self._logits(whole_text(post).lower()) for post in posts]).reshape(-1, 3))
 
     def _logits(self, text: str) -> Floats:
@@ -47,7 +47,7 @@ class TfidfModel:
         )
 
     def save(self, folder: Path) -> None:
-        """Write vocabulary and weights."""
+        """Write vocabulary and weights of the TF-IDF model."""
         from safetensors.numpy import save_file
 
         vocabulary = {"words": _in_order(self.words), "characters": _in_order(self.characters)}
@@ -57,7 +57,7 @@ class TfidfModel:
 
     @classmethod
     def load(cls, folder: Path) -> "TfidfModel":
-        """Read the files of :meth:`save`."""
+        """Read the TF-IDF model from the files of :meth:`save`."""
         from safetensors.numpy import load_file
 
         vocabulary = json.loads((folder / VOCABULARY).read_bytes())
@@ -66,7 +66,7 @@ class TfidfModel:
 
 
 def term_logits(terms: Iterable[str], vocabulary: Mapping[str, int], idf: Floats, weights: Floats) -> Floats:
-    """Return what one vocabulary's TF-IDF values, normalised to length 1, add to the logits: (3,).
+    """Return what one vocabulary's TF-IDF values, normalised to length 1, add to a sentiment model's logits: (3,).
 
     ``idf`` (terms,) and ``weights`` (3, terms) are in the vocabulary's order; unknown terms do not count.
     """
@@ -79,7 +79,9 @@ def term_logits(terms: Iterable[str], vocabulary: Mapping[str, int], idf: Floats
 
 
 def word_terms(text: str) -> Iterator[str]:
-    """Yield the words of at least two letters of a lower-case text, and each pair of neighbours."""
+    """Yield the words that the TF-IDF model counts: of at least two letters of a lower-case text, and each pair of
+    neighbours.
+    """
     words = _WORD.findall(text)
     for n in range(WORD_GRAMS[0], WORD_GRAMS[1] + 1):
         for start in range(len(words) - n + 1):
@@ -87,7 +89,9 @@ def word_terms(text: str) -> Iterator[str]:
 
 
 def character_terms(text: str) -> Iterator[str]:
-    """Yield the n-grams of each word padded with a space on both sides; a word shorter than n is yielded once."""
+    """Yield the n-grams that the TF-IDF model counts, of each word padded with a space on both sides; a word shorter
+    than n is yielded once.
+    """
     for word in text.split():
         padded = f" {word} "
         for n in range(CHARACTER_GRAMS[0], CHARACTER_GRAMS[1] + 1):

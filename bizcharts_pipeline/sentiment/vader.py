@@ -39,7 +39,7 @@ def _package() -> SentimentIntensityAnalyzer:
 
 
 def package_lexicon() -> Mapping[str, float]:
-    """Return the package's words and emoticons with their valences."""
+    """Return the words and emoticons of VADER's package with their valences."""
     lexicon: dict[str, float] = _package().lexicon
     return lexicon
 
@@ -102,7 +102,9 @@ class _Tokens(dict[str, Token]):
 
 
 def strip_punctuation(raw: str) -> str:
-    """Return ``raw`` without punctuation at its ends, unless the rest is so short that it may be an emoticon."""
+    """Return ``raw`` as VADER does, without punctuation at its ends, unless the rest is so short that it may be an
+    emoticon.
+    """
     stripped = raw.strip(string.punctuation)
     return raw if len(stripped) <= 2 else stripped
 
@@ -160,7 +162,7 @@ class Vader:
         self._tokens = _Tokens(laden, terms or {}, (phrases or {}).keys())
 
     def polarity(self, text: str) -> Polarity:
-        """Return the four scores of ``text``; all are 0 for an empty text."""
+        """Return VADER's four scores of ``text``; all are 0 for an empty text."""
         text = self.spell_out_emojis(text).strip()
         tokens, notable = self.tokens(text)
         if not tokens:
@@ -168,7 +170,7 @@ class Vader:
         return _summarise(self.valences(tokens, notable), len(tokens), _emphasis(text))
 
     def spell_out_emojis(self, text: str) -> str:
-        """Replace emoji of one code point by the package's descriptions."""
+        """Replace emoji of one code point by the descriptions of VADER's package."""
         if text.isascii():
             return text
 
@@ -182,7 +184,7 @@ class Vader:
         return _NOT_ASCII.sub(description, text)
 
     def tokens(self, text: str) -> tuple[list[Token], list[int]]:
-        """Return the tokens of ``text``, phrases merged, and the positions of the notable ones."""
+        """Return VADER's tokens of ``text``, phrases merged, and the positions of the notable ones."""
         tokens = list(map(self._tokens.__getitem__, text.split()))
         notable = _find_notable(tokens)
         if self._phrases:
@@ -206,7 +208,7 @@ class Vader:
         return left < len(tokens)
 
     def valences(self, tokens: Sequence[Token], notable: Sequence[int]) -> list[tuple[int, float]]:
-        """Return position and valence, after the rules, of each token that carries sentiment, in order."""
+        """Return position and valence, after VADER's rules, of each token that carries sentiment, in order."""
         laden = [i for i in notable if tokens[i].valence is not None and tokens[i].booster is None]
         if not laden:
             return []

@@ -162,7 +162,7 @@ class Guard:
 
 
 def request_of(scope: "Scope") -> Request:
-    """Return what the rules look at of an HTTP or web socket ``scope``."""
+    """Return what the web server's guard looks at of an HTTP or web socket ``scope``."""
     headers: dict[str, str] = {}
     repeated = set()
     for raw_name, raw_value in scope["headers"]:

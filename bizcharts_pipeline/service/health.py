@@ -3,6 +3,7 @@ space."""
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,31 +12,34 @@ from pathlib import Path
 
 import requests
 
-from bizcharts_pipeline.alerts.errors import AlertLedgerError
+from bizcharts_pipeline.alerts.destinations import check_destinations
+from bizcharts_pipeline.alerts.errors import AlertLedgerError, BadDestination
 from bizcharts_pipeline.alerts.ledger import LEDGER as ALERTS
 from bizcharts_pipeline.alerts.ledger import AlertLedger
 from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.core.clock import to_epoch
+from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.core.ledgers import is_known, missing_ledgers
 from bizcharts_pipeline.core.listening import http_address
-from bizcharts_pipeline.core.sqlite import is_known
-from bizcharts_pipeline.core.sqlite_seal import is_lost, ledger_paths, lost
 from bizcharts_pipeline.drift.words import verdict_sentence
 from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.http.exchange import BoundedSession
 from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
 from bizcharts_pipeline.labels.ledger import LabelLedger, LedgerError
 from bizcharts_pipeline.labels.recovery import ledger_problem
+from bizcharts_pipeline.live import catalog_spool
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, environment
 from bizcharts_pipeline.service.login import password_of
 from bizcharts_pipeline.service.webserver import WILDCARDS
 from bizcharts_pipeline.settings import ServeSettings, Settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.drift_reports import standing_alarm
-from bizcharts_pipeline.warehouse.installation import Installation, is_missing
+from bizcharts_pipeline.warehouse.installation import Installation
 
 ANSWER_SECONDS = 5
 LIVENESS_SECONDS = 60
 MAX_POLL_AGE = timedelta(minutes=15)
-ALERTS_WITHIN = timedelta(days=1)
+ALERTS_WITHIN = REJECTED_WITHIN = timedelta(days=1)
 MIN_FREE_BYTES = 1_000_000_000
 
 
@@ -64,7 +68,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
             polled is not None and abs(now - polled) <= MAX_POLL_AGE,
             "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC",
         ),
-        _set_aside(settings),
+        _set_aside(settings, now),
         _ledgers(settings),
         _label_ledger(settings),
         _alerts(settings, now),
@@ -73,22 +77,28 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
     ]
 
 
-def _set_aside(settings: Settings) -> Finding:
-    """Find quarantined items, which are skipped because processes were killed while handling them."""
+def _set_aside(settings: Settings, now: datetime) -> Finding:
+    """Find quarantined items, which are skipped because processes were killed while handling them; and count the
+    catalogues kept because they could not be read, wholly or in part."""
     items = Attempts.of_home(settings.home_path).set_aside()
-    return Finding("set aside", not items, "; ".join(items[:5]) or "nothing")
+    rejected = catalog_spool(settings.home_path).rejected_since(to_epoch(now - REJECTED_WITHIN))
+    said = [*items[:5], *([f"{counted(rejected, 'catalogue')} of the last day, in spool/rejected"] if rejected else [])]
+    return Finding("set aside", not items, "; ".join(said) or "nothing")
 
 
 def _ledgers(settings: Settings) -> Finding:
     """Find ledgers that have existed and are missing."""
-    missing = [path for path in ledger_paths(settings.home_path) if is_lost(path)]
-    return Finding("ledgers", not missing, " ".join(map(lost, missing)) or "none is missing")
+    try:
+        missing = missing_ledgers(settings.home_path)
+    except sqlite3.Error as error:
+        missing = [str(error)]
+    return Finding("ledgers", not missing, " ".join(missing) or "none is missing")
 
 
 def _label_ledger(settings: Settings) -> Finding:
     """Find labels of the database that the label ledger lacks."""
     problem = None
-    if not is_missing(settings.database_path):
+    if Database.configured(settings).exists():
         try:
             problem = ledger_problem(Database.existing(settings), LabelLedger(settings.home_path / LABELS))
         except LedgerError as error:
@@ -97,11 +107,12 @@ def _label_ledger(settings: Settings) -> Finding:
 
 
 def _alerts(settings: Settings, now: datetime) -> Finding:
-    """Find alerts that did not reach their destination."""
+    """Find alerts that did not reach their destination, and addresses that are not allowed."""
     path = settings.home_path / ALERTS
     try:
+        check_destinations()
         troubled = AlertLedger(path).troubled(now - ALERTS_WITHIN) if is_known(path) else {}
-    except AlertLedgerError as error:
+    except (AlertLedgerError, BadDestination) as error:
         return Finding("alerts", False, str(error))
     said = ", ".join(f"{count} {state} to {destination}" for (destination, state), count in troubled.items())
     return Finding("alerts", not said, f"{said}; see `bizcharts alerts list`" if said else "none was lost within a day")
@@ -109,7 +120,7 @@ def _alerts(settings: Settings, now: datetime) -> Finding:
 
 def _drift(settings: Settings) -> Finding:
     """Find a standing alarm that the model has gone stale."""
-    if is_missing(settings.database_path):
+    if not Database.configured(settings).exists():
         return Finding("model drift", True, "no report yet")
     with Database.existing(settings).read() as connection:
         alarm = standing_alarm(connection)
@@ -119,7 +130,7 @@ def _drift(settings: Settings) -> Finding:
 
 def _last_poll(settings: Settings) -> datetime | None:
     """Return the time of the last poll; ``None`` if there was none, as in a home that the service has just created."""
-    if settings.home_path.is_dir() and is_missing(settings.database_path):
+    if settings.home_path.is_dir() and not Database.configured(settings).exists():
         Installation.of(settings).check()
         return None
     with Database.existing(settings).read() as connection:

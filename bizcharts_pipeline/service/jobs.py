@@ -4,19 +4,25 @@ import ast
 import json
 import os
 import re
+import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.service import instance_storage
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
 
 MODULE = "bizcharts_pipeline.definitions"
 PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # makes a run report its steps on stderr
 # Not the repository root: Dagster's programs would read .env there themselves, with precedence over the environment.
 FOLDER = REPOSITORY_ROOT / "dagster_home"
+LEFT_OVER_SECONDS = 5.0  # a run that has ended needs less to pass on its last lines
 INSTANCE_FILE = "dagster.yaml"
 _PROGRESS_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?!\+)")
 
@@ -38,14 +44,16 @@ class JobFailed(BizchartsError):
 
 
 def job_command(job: str, tags: Mapping[str, str] | None = None) -> list[str]:
-    """Return the command that runs a job in its own process; ``DAGSTER_HOME`` sets the instance."""
+    """Return the command that runs a Dagster job in its own process; ``DAGSTER_HOME`` sets the instance."""
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", MODULE, "-j", job]
     return [*command, "--tags", json.dumps(tags)] if tags else command
 
 
-def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], object]) -> bool:
+def run_job(
+    job: str, environment: Mapping[str, str], say: Callable[[str], object], postgres: str | None = None
+) -> bool:
     """Run ``job`` and pass each line of its progress to ``say``; return whether it succeeded. On an interruption the
-    run is terminated and awaited, as it may have a pod to terminate.
+    run is terminated and awaited, as it may have a pod to terminate. ``postgres`` is as for :func:`instance_folder`.
 
     Raises:
         UnknownJob: there is no such job; nothing was created.
@@ -54,7 +62,7 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
     """
     if job not in (names := job_names()):
         raise UnknownJob(job, names)
-    instance_folder(environment)
+    instance_folder(environment, postgres)
     began = False
     rest: list[str] = []
 
@@ -78,6 +86,8 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
         start_new_session=True,  # Ctrl-C in a terminal reaches only this process, which forwards it once
     ) as process:
         assert process.stdout is not None
+        all_read = threading.Event()
+        threading.Thread(target=_end_left_over, args=(process.pid, all_read), daemon=True).start()
         try:
             for line in process.stdout:
                 pass_on(line)
@@ -87,6 +97,8 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
                 pass_on(line)
             process.wait()
             raise
+        finally:
+            all_read.set()
     if process.returncode == 0:
         return True
     if not began:
@@ -94,8 +106,18 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
     return False
 
 
+def _end_left_over(run: int, all_read: threading.Event) -> None:
+    """Kill what a run that has ended left in its process group, as otherwise its output would never end: Dagster copies
+    the logs of a step with ``tail``, which outlives a run that is killed together with the process that watches it.
+    """
+    with suppress(ChildProcessError, ProcessLookupError):  # all was read, and the run has been waited for
+        os.waitid(os.P_PID, run, os.WEXITED | os.WNOWAIT)
+        if not all_read.wait(LEFT_OVER_SECONDS):
+            os.killpg(run, signal.SIGKILL)
+
+
 def job_names() -> list[str]:
-    """Return the names of all jobs, sorted.
+    """Return the names of all Dagster jobs, sorted.
 
     They are read from the text of the modules in ``jobs/``: Dagster would create its instance before it says that there
     is no such job, and takes seconds to load.
@@ -110,19 +132,26 @@ def _last_line(lines: Sequence[str]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
 
 
-def instance_folder(surroundings: Mapping[str, str]) -> Path:
+def instance_folder(surroundings: Mapping[str, str], postgres: str | None) -> Path:
     """Return the folder ``DAGSTER_HOME``. If it has no ``dagster.yaml``, the project's is copied to it: without one,
     Dagster sends telemetry and lacks the limits that a minutely job needs.
 
+    Args:
+        postgres: words of the connection string of the database that then gets Dagster's records too, so that all
+            machines share them; ``None``: they are files in the folder.
+
     Raises:
-        NoInstance: there is no such folder, or it cannot be written to.
+        NoInstance: there is no such folder, it cannot be written to, or PostgreSQL does not answer.
     """
     folder = Path(surroundings["DAGSTER_HOME"])
     if not folder.is_dir():
         raise NoInstance(f"DAGSTER_HOME: there is no folder {folder}; create it, or correct the variable.")
     if not (folder / INSTANCE_FILE).is_file():
         try:
-            write_atomically(folder / INSTANCE_FILE, (FOLDER / INSTANCE_FILE).read_bytes())
+            storage = b"" if postgres is None else instance_storage.in_postgres(postgres).encode()
+            write_atomically(folder / INSTANCE_FILE, (FOLDER / INSTANCE_FILE).read_bytes() + storage)
+        except sqlite3.Error as error:
+            raise NoInstance(f"DAGSTER_HOME: Dagster's records cannot be kept in PostgreSQL: {error}") from None
         except OSError as error:
             raise NoInstance(f"DAGSTER_HOME: {folder} cannot be written to: {error.strerror}") from None
     return folder

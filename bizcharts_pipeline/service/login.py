@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 VARIABLE = "BIZCHARTS_UI_PASSWORD"
+VIEWER_VARIABLE = "BIZCHARTS_VIEWER_PASSWORD"  # of the second UI, which changes nothing
 LOGIN_PATH = "/bizcharts/login"
 MIN_LENGTH = 12
 MAX_BODY_BYTES = 4096
 MAX_FAILURES = 10
 FAILURE_SECONDS = 60.0  # period of the failure limit; no password is accepted while it is exceeded
+TOO_MANY = "Too many wrong passwords; wait a minute."
+WAIT = {"Retry-After": f"{FAILURE_SECONDS:.0f}"}
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Log in · BizCharts</title>
 <style>body {{ font: 16px sans-serif; margin: 20vh auto; max-width: 22rem }} input, button {{ font: inherit }}</style>
@@ -48,15 +51,15 @@ class BadPassword(BizchartsError):
     """The configured password cannot be used."""
 
 
-def password_of(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the password set in the environment; ``None``: no login is required.
+def password_of(variable: str = VARIABLE, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the password of the web server that ``variable`` of the environment has; ``None``: no login is required.
 
     Raises:
         BadPassword: it is too short, or has characters that a header cannot carry.
     """
-    password = environment.get(VARIABLE, "")
+    password = environment.get(variable, "")
     if password and (len(password) < MIN_LENGTH or not (password.isascii() and password.isprintable())):
-        raise BadPassword(f"{VARIABLE} needs at least {MIN_LENGTH} characters, printable ASCII only")
+        raise BadPassword(f"{variable} needs at least {MIN_LENGTH} characters, printable ASCII only")
     return password or None
 
 
@@ -83,6 +86,12 @@ class Login:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self._accepts(token.strip())
 
+    def is_exhausted(self) -> bool:
+        """Return whether there were so many wrong passwords in the last minute that none is taken now."""
+        since = self.clock() - FAILURE_SECONDS
+        self._failures = [at for at in self._failures if at > since]
+        return len(self._failures) >= MAX_FAILURES
+
     async def answer(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer an HTTP request without a session: with the form, or with a session for the right password."""
         from starlette.requests import Request
@@ -96,13 +105,14 @@ class Login:
                 secure = "; Secure" if request.headers.get("origin", "").startswith("https:") else ""
                 cookie = f"{self._cookie_name}={self._session}; Path=/; HttpOnly; SameSite=Strict{secure}"
                 response = RedirectResponse("/", 303, headers={"Set-Cookie": cookie})
-            elif self._exhausted():
-                wait = {"Retry-After": f"{FAILURE_SECONDS:.0f}"}
-                response = HTMLResponse(_page("Too many wrong passwords; wait a minute."), 429, {**_HEADERS, **wait})
+            elif self.is_exhausted():
+                response = HTMLResponse(_page(TOO_MANY), 429, {**_HEADERS, **WAIT})
             else:
                 response = HTMLResponse(_page("Wrong password."), 403, _HEADERS)
         elif request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             response = HTMLResponse(_page("Enter this server's password."), 401, _HEADERS)
+        elif self.is_exhausted():
+            response = PlainTextResponse(f"{TOO_MANY}\n", 429, {**_HEADERS, **WAIT})
         else:
             response = PlainTextResponse("Log in first.\n", 401, _HEADERS)
         await response(scope, receive, send)
@@ -111,13 +121,8 @@ class Login:
     def _cookie_name(self) -> str:
         return f"bizcharts_ui_{self.port}"
 
-    def _exhausted(self) -> bool:
-        since = self.clock() - FAILURE_SECONDS
-        self._failures = [at for at in self._failures if at > since]
-        return len(self._failures) >= MAX_FAILURES
-
     def _accepts(self, password: str) -> bool:
-        if self._exhausted():
+        if self.is_exhausted():
             return False
         if _same(password, self.password):
             return True

@@ -27,9 +27,10 @@ VARIABLE = "BIZCHARTS_SERVICE_DETAILS"  # path of the file of details; makes :fu
 FILE = "service-details.log"
 MAX_BYTES = 5_000_000  # of the file; then it replaces the one of before
 MAX_LINE = 300  # characters of a message
-REPEAT_SECONDS = 300.0  # within this time, an equal line is written once
+REPEAT_SECONDS = 300.0  # within this time, an equal line or error is written once
 # What an operator cannot act on: Dagster writes it at the first start of an instance.
 _IDLE = ("No cursor for event type",)
+_CAUSED_BY = "The above exception was caused by the following exception:"  # between the errors of another process
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TRACE = re.compile(r"\s*(Stack Trace:|Traceback \(most recent call last\):)")
 _CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Z]\w*: ")  # as Dagster names exceptions: with their modules
@@ -37,7 +38,8 @@ _SOURCE = re.compile(r"^\S+:\d+: (?=\w*Warning: )")  # of warnings.formatwarning
 
 
 class OneLine(logging.Formatter):
-    """Formatter and filter: the time in UTC, the logger's last name, the level, and the message's first part."""
+    """Logging formatter and filter that writes one line for each record: the time in UTC, the last component of the
+    logger's name, the level, and the beginning of the message."""
 
     converter = staticmethod(time.gmtime)
 
@@ -49,22 +51,24 @@ class OneLine(logging.Formatter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Set ``record.line``, and return whether it is to be written; keep the rest of the record in the file."""
+        """Set ``record.line`` for the service's log, and return whether it is to be written; keep the rest of the
+        record in the file."""
         full = record.getMessage()
         if full.startswith(_IDLE):
             return False
         text, rest = _shortened(full)
+        name, cause = record.name.rsplit(".", 1)[-1], ""
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if error is not None:
-            text = _cut(f"{text.rstrip('.:')}: {error}") if str(error) else text
+            cause = _shortened(str(error).rsplit(_CAUSED_BY, 1)[-1])[0]
+            text = _cut(f"{text.rstrip('.:')}: {cause}") if cause else text
             rest = True
-        name = record.name.rsplit(".", 1)[-1]
         line = f"{name}: {record.levelname.lower()}: {text}"
         if rest:
             self._keep(record, full)
             line += f" (details: {self._details})"
         record.line = line
-        return self._is_new(line)
+        return self._is_new(f"{name}: {cause}" if cause else line)  # Dagster logs the error of a sensor twice
 
     def format(self, record: logging.LogRecord) -> str:
         record.asctime = self.formatTime(record, self.datefmt)
@@ -92,7 +96,8 @@ class OneLine(logging.Formatter):
 
 
 def install(details: Path) -> None:
-    """Make every log handler of this process plain, also those that are configured later; ``details`` takes the rest.
+    """Make every log handler of this process of the service plain, also those that are configured later; ``details``
+    takes the rest.
 
     Uncaught exceptions and warnings are logged as well.
     """

@@ -16,7 +16,7 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def main() -> None:
-    """Run the module named first in the arguments, with the others as its own."""
+    """Run the module of Dagster named first in the arguments, with the others as its own."""
     make_private()
     install_if_asked()
     del sys.argv[0]

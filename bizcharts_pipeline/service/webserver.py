@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bizcharts_pipeline.service.guard import LOOPBACK_NAMES, Guard
-from bizcharts_pipeline.service.login import Login, password_of
+from bizcharts_pipeline.service.login import VARIABLE, VIEWER_VARIABLE, Login, password_of
 from bizcharts_pipeline.service.plain_log import install_if_asked
 from bizcharts_pipeline.settings import ServeSettings
 
@@ -28,16 +28,18 @@ SHUTDOWN_SECONDS = 2
 WILDCARDS = ("0.0.0.0", "::")
 
 
-def command(serve: ServeSettings, workspace: Path, level: str) -> list[str]:
-    """Return the command line of the web server; the password is passed only in the environment.
+def command(serve: ServeSettings, workspace: Path, level: str, *, viewers: bool = False) -> list[str]:
+    """Return the command line of the web server, or of the one for ``viewers``, which changes nothing. The password is
+    passed only in the environment.
 
     Raises:
         BadPassword: the web server would refuse it.
     """
-    password_of()
+    password_of(_password_variable(viewers))
     names = [word for name in serve.hosts for word in ("--name", name)]
-    address = ["--host", serve.host, "--port", str(serve.port), "--level", level]
-    return [sys.executable, "-m", __name__, *address, *names, str(workspace)]
+    address = ["--host", serve.host, "--port", str(serve.viewer_port if viewers else serve.port), "--level", level]
+    kind = ["--viewers"] if viewers else []
+    return [sys.executable, "-m", __name__, *address, *kind, *names, str(workspace)]
 
 
 def allowed_hosts(host: str, names: "Sequence[str]") -> frozenset[str]:
@@ -50,17 +52,21 @@ def allowed_hosts(host: str, names: "Sequence[str]") -> frozenset[str]:
 @click.option("--host", required=True)
 @click.option("--port", type=int, required=True)
 @click.option("--level", default="warning")
+@click.option("--viewers", is_flag=True)
 @click.option("--name", "names", multiple=True)
 @click.argument("workspace")
-def main(host: str, port: int, level: str, names: tuple[str, ...], workspace: str) -> None:
+def main(host: str, port: int, level: str, viewers: bool, names: tuple[str, ...], workspace: str) -> None:
     """Serve the Dagster UI of WORKSPACE until SIGTERM or SIGINT."""
     install_if_asked()
     from dagster_webserver import cli
     from dagster_webserver.app import create_app_from_workspace_process_context
 
     if not hasattr(cli, STEP):
-        raise click.ClickException("dagster-webserver cannot be guarded; install the version of requirements.lock")
-    password = password_of()
+        raise click.ClickException(
+            "BizCharts cannot put its access checks before this version of dagster-webserver; install that of "
+            "requirements.lock"
+        )
+    password = password_of(_password_variable(viewers))
     login = Login(password, port) if password else None
 
     def serve(context: object, *_: object, **__: object) -> None:
@@ -79,10 +85,13 @@ def main(host: str, port: int, level: str, names: tuple[str, ...], workspace: st
         )
 
     setattr(cli, STEP, serve)
-    cli.dagster_webserver.main(
-        ["-w", workspace, "-h", NOWHERE, "-p", str(port), "--log-level", level, "--dagster-log-level", level],
-        standalone_mode=False,
-    )
+    levels = ["--log-level", level, "--dagster-log-level", level]
+    kind = ["--read-only"] if viewers else []
+    cli.dagster_webserver.main(["-w", workspace, "-h", NOWHERE, "-p", str(port), *levels, *kind], standalone_mode=False)
+
+
+def _password_variable(viewers: bool) -> str:
+    return VIEWER_VARIABLE if viewers else VARIABLE
 
 
 if __name__ == "__main__":

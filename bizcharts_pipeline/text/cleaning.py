@@ -11,6 +11,9 @@ import unicodedata
 MAX_REMEMBERED = 20_000  # characters; then the table is cleared, so that a flood of rare ones cannot fill the memory
 MAX_MARKS = 30  # consecutive, as in Unicode's Stream-Safe Text Format: sorting them takes quadratic time
 
+# Shown as a blank, though not white space according to Unicode.
+_BLANK_LOOKING = "\u1680\u2800\u115f\u1160\u3164\uffa0\U0001d159"
+
 _REPLACEMENTS = {
     # Quotation marks, apostrophes, accents typed as apostrophes, and primes.
     **dict.fromkeys("`´‘’‚‛‹›′‵ʹʻʼʽˈˊˋ՚׳❛❜❟", "'"),
@@ -24,9 +27,8 @@ _REPLACEMENTS = {
     # NFKC would append letters to a name ("BitcoinTM"), or turn a sign into a negation ("No").
     **dict.fromkeys("™℠", ""),
     "№": "#",
-    # Line ends of other systems; blanks that are not white space according to Unicode.
-    **dict.fromkeys("\x85\u2028\u2029", "\n"),
-    **dict.fromkeys("\u1680\u2800\u115f\u1160\u3164\uffa0", " "),
+    **dict.fromkeys("\x85\u2028\u2029", "\n"),  # line ends of other systems
+    **dict.fromkeys(_BLANK_LOOKING, " "),
 }
 # Invisible, though neither control nor format characters (Default_Ignorable_Code_Point): mainly variation selectors.
 _INVISIBLE = frozenset(
@@ -34,13 +36,17 @@ _INVISIBLE = frozenset(
 )
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs"}  # control; format (zero-width, bidirectional, tags); half a surrogate pair
 
+# Letters in filled circles, in filled squares and of flags, which have no compatible letter in Unicode.
+_BOXED = {first + place: chr(ord("a") + place) for first in (0x1F150, 0x1F170, 0x1F1E6) for place in range(26)}
+
+_REMOVE_BLANK_LOOKING = str.maketrans("", "", _BLANK_LOOKING)
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 # No combining mark is alphanumeric or white space.
 _MAYBE_TOO_MANY_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_MARKS + 1},}}")
 
 
 def clean_text(text: str) -> str:
-    """Return ``text`` in canonical form, in which texts that look alike are equal.
+    """Return ``text``, such as a post's, in canonical form, in which texts that look alike are equal.
 
     Compatible characters are unified (NFKC: full-width and styled letters, ligatures, exotic blanks). Invisible
     characters are removed (zero-width and bidirectional characters, tags, variation selectors, the joiners of emoji).
@@ -56,16 +62,26 @@ def clean_text(text: str) -> str:
     return unicodedata.normalize("NFC", _MAYBE_TOO_MANY_MARKS.sub(_without_excess_marks, text))
 
 
+def without_blank_looking(text: str) -> str:
+    """Return a post's ``text`` without the characters that only look like a blank: they may hide a word by splitting
+    it.
+    """
+    return text if text.isascii() else text.translate(_REMOVE_BLANK_LOOKING)
+
+
 def without_marks(text: str) -> str:
-    """Return ``text`` without accents and other combining marks, such as a stroke through every letter."""
+    """Return a post's ``text`` without accents and other combining marks, such as a stroke through every letter,
+    without modifier letters, such as one that lengthens every letter, and with the letters of signs like a B in a
+    square.
+    """
     if text.isascii():
         return text
     # Marks are also removed first, as sorting many consecutive ones takes quadratic time.
-    return _bare(unicodedata.normalize("NFD", _bare(text)))
+    return _bare(unicodedata.normalize("NFD", _bare(text.translate(_BOXED))))
 
 
 def _bare(text: str) -> str:
-    return "".join(character for character in text if unicodedata.category(character) not in ("Mn", "Me"))
+    return "".join(character for character in text if unicodedata.category(character) not in ("Mn", "Me", "Lm"))
 
 
 class _Table(dict[int, str]):

@@ -110,10 +110,11 @@ def find_mentions(subject: str | None, text: str) -> tuple[Mention, ...]:
     if general and (coin := _coin_of_general(general)):
         best[coin] = Mention(coin, CONFIDENCE["general"], "general", subject.strip()[:MAX_CONTEXT])
     if not nothing:
-        for mention in _Post(post, spaced, words, general in NON_CRYPTO_GENERALS).mentions():
-            known = best.get(mention.coin_symbol)
-            if known is None or mention.confidence > known.confidence:
-                best[mention.coin_symbol] = mention
+        tokens = _Post(post, spaced, words, general in NON_CRYPTO_GENERALS)
+        for coin, source in tokens.mentions():
+            known, confidence = best.get(coin), CONFIDENCE[source]
+            if known is None or confidence > known.confidence:
+                best[coin] = Mention(coin, confidence, source, tokens.context())
     return tuple(best.values())
 
 
@@ -134,7 +135,8 @@ class _Post:
         self._chunk_end = 0  # end of the current chunk, which is delimited by blanks
         self._addresses: list[tuple[int, int]] = []  # addresses in the chunk, the last one first
 
-    def mentions(self) -> Iterator[Mention]:
+    def mentions(self) -> Iterator[tuple[str, str]]:
+        """Yield the coin and the rule of each mention in the post's text."""
         entries = _entries()
         taken = 0  # tokens before this one already belong to a mention
         for i in [i for i, word in enumerate(self._words) if word in entries]:
@@ -151,8 +153,7 @@ class _Post:
                     and self._is_plausible(entry, first, i, end)
                 ):
                     taken = end
-                    source = entry.source + ("_with_cue" if entry.needs_cue else "")
-                    yield Mention(entry.symbol, CONFIDENCE[source], source, self._context())
+                    yield entry.symbol, entry.source + ("_with_cue" if entry.needs_cue else "")
                     break
 
     def _is_complete(self, entry: _Entry, first: int, i: int, end: int) -> bool:
@@ -215,7 +216,8 @@ class _Post:
             return True
         return after[:1] in {"_", "@", "=", "&"} or (after[:1] == "." and after[1:].islower())
 
-    def _context(self) -> str:
+    def context(self) -> str:
+        """Return the sentence or line of the coin's mention that was yielded last."""
         low, high = max(0, self._start - MAX_CONTEXT // 2), self._end + MAX_CONTEXT // 2
         before = max([self._text.rfind(mark, low, self._start) for mark in _SENTENCE_ENDS])
         end = _SENTENCE_END.search(self._text, self._end, high)

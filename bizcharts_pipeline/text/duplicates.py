@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
+from html import unescape
 from itertools import groupby
 from random import Random
 
@@ -39,7 +40,9 @@ _URL = re.compile(r"(?:https?://|www\.)\S+")
 _LINK_START = re.compile(r"^(?:https?://)?(?:www\.)?", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
 _SPACE = re.compile(r"\s+")
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
+# What could be a link, an address or a file's name: a word with a dot, colon, slash or @ in it; or a very long word.
+_LIKE_LINK = re.compile(r"\S*\w[.:/@]+\w\S*|\S{25,}")
 _PRIME = np.uint64(0x100000001B3)
 # Odd multipliers and offsets of the hash family x -> (a x + b) >> 32 (Dietzfelbinger's multiply-shift).
 _RANDOM = Random(20_190_601)
@@ -65,23 +68,24 @@ class Groups:
         self._parents = list(range(size))
 
     def of(self, place: int) -> int:
-        """Return the smallest index in the group of ``place``."""
+        """Return the smallest index in the group of near-duplicate texts of ``place``."""
         while (parent := self._parents[place]) != place:
             self._parents[place] = self._parents[parent]
             place = parent
         return place
 
     def unite(self, one: int, other: int) -> None:
-        """Merge the groups of two indices."""
+        """Merge the groups of two near-duplicate texts, given by index."""
         first, second = sorted((self.of(one), self.of(other)))
         self._parents[second] = first
 
 
 def alike(texts: Sequence[str]) -> Groups:
-    """Group ``texts``, each in one of its :func:`forms`, that are nearly the same, at any distance; similarity is
-    applied transitively. An empty text is similar to none.
+    """Return the groups of near-duplicates among ``texts``, each given in one of its :func:`forms`.
 
-    Time grows with the number of texts, not with its square, unless they are crafted to prevent that.
+    Texts are compared however far apart they are in the list. If A resembles B, and B resembles C, all three form one
+    group. An empty text resembles no other. The time grows in proportion to the number of texts, unless they are
+    crafted to prevent that.
     """
     groups = Groups(len(texts))
     first: dict[str, int] = {}
@@ -136,7 +140,7 @@ def resembles(texts: Iterable[str], originals: Iterable[str]) -> list[bool]:
 
 
 def equal_runs(values: Hashes) -> Iterator[list[int]]:
-    """Yield the ascending indices of each value that occurs more than once."""
+    """Yield the ascending indices of each value, such as a hash of a text, that occurs more than once."""
     order = np.argsort(values, kind="stable")
     for run in np.split(order, np.flatnonzero(np.diff(values[order])) + 1):
         if len(run) > 1:
@@ -144,28 +148,35 @@ def equal_runs(values: Hashes) -> Iterator[list[int]]:
 
 
 def normalise(text: str) -> str:
-    """Return ``text`` cleaned, in lower case, with single spaces, and links and numbers masked, as copies often differ
-    only in those."""
+    """Return a post's ``text`` cleaned, in lower case, with single spaces, and links and numbers masked, as copies
+    often differ only in those.
+    """
     masked = _DIGITS.sub("0", _URL.sub("~", clean_text(text).lower()))
     return _SPACE.sub(" ", masked).strip()
 
 
 def forms(text: str) -> frozenset[str]:
     """Return the forms in which ``text`` is compared, none for an empty text: :func:`normalise`, as copies often differ
-    only in links and numbers; the words including links and numbers, as others, such as the board's recurring threads,
-    agree in little else; and the words without them, regardless of punctuation. All forms are without accents and other
-    combining marks, which some copies have on every letter."""
-    text = without_marks(text)
-    masked = normalise(text)
-    return frozenset({masked, _words(masked), _words(clean_text(text).lower())} - {""})
+    only in links and numbers; the letters including links and numbers, as others, such as the board's recurring
+    threads, agree in little else; and the letters without them, regardless of punctuation, once with the links that
+    are certain and once with all that could be one. All forms are without blanks, which some copies have between all
+    letters, and without accents and other combining marks."""
+    text = without_marks(unescape(text))
+    masked, clean = normalise(text), clean_text(text).lower()
+    without_links = _letters(_DIGITS.sub("0", _LIKE_LINK.sub(" ", clean)))
+    return frozenset({_unspaced(masked), _letters(masked), _letters(clean), without_links} - {""})
 
 
-def _words(text: str) -> str:
-    return " ".join(_WORD.findall(text))
+def _unspaced(text: str) -> str:
+    return text.replace(" ", "")  # the only white space in a normalised text
+
+
+def _letters(text: str) -> str:
+    return "".join(_WORD.findall(text))
 
 
 def assign(openings: Sequence[Opening]) -> list[int]:
-    """Return the cluster of each opening post: the thread_id of its founder.
+    """Return the cluster of near-duplicates of each opening post: the thread_id of its founder.
 
     ``openings`` are sorted by (posted_at, thread_id). A given ``cluster`` is kept. The result does not depend on how a
     stream is split, as long as each part is preceded by the previous 48 hours with their clusters.
@@ -201,7 +212,7 @@ def _compared_by(opening: Opening) -> tuple[str, list[str]]:
     if links and len(words) < FEW_WORDS:
         return "", [f"link {' '.join(links)}"]
     if len(set("".join(words))) >= FEW_LETTERS or (words and not opening.image_md5):
-        return normalise(opening.text), []
+        return _unspaced(normalise(opening.text)), []
     return "", [f"picture {opening.image_md5}"] if opening.image_md5 else []
 
 

@@ -12,6 +12,8 @@ _WHITE_SPACE = re.compile(r"[ \t\r\n\f]+")
 _LINE_BREAK = re.compile(r"<br ?/?>|</?(?:p|pre|div|blockquote|li|tr|code)(?= |>|/)[^<>]*>", re.IGNORECASE)
 # C0 and C1 control characters except tab and newline, and lone surrogates, which cannot be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# The parser takes quadratic time for the attributes of a tag; a real one has some hundred characters.
+_LONG_TAG = re.compile(r"</?[a-z][^>]{4096,}>?", re.IGNORECASE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
@@ -25,7 +27,7 @@ def html_to_text(html: str) -> str:
     html = _UNPRINTABLE.sub("", _WHITE_SPACE.sub(" ", html[:MAX_HTML_CHARACTERS]))
     text = html
     if "<" in html or "&" in html:
-        tree = LexborHTMLParser(_LINE_BREAK.sub("\n", html))
+        tree = LexborHTMLParser(_LINE_BREAK.sub("\n", _LONG_TAG.sub("", html)))
         tree.strip_tags(["script", "style"])
         text = _UNPRINTABLE.sub("", (tree.root.text() or "") if tree.root else "")
     lines = (line.strip() for line in text.split("\n"))

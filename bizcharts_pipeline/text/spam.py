@@ -8,7 +8,7 @@ measurements on real posts.
 
 import re
 
-from bizcharts_pipeline.text.cleaning import clean_text
+from bizcharts_pipeline.text.cleaning import clean_text, without_blank_looking
 
 # Maximum length that is searched; real posts are far shorter.
 MAX_CHARACTERS = 10_000
@@ -89,12 +89,18 @@ _EMOJI_SHARE_AT_FULL_WEIGHT = 0.05  # of the characters
 
 
 def spam_score(subject: str | None, text: str) -> float:
-    """Return a score from 0 (no marks of an advertisement) to just under 1 (nearly all of them).
+    """Return how much a post looks like an advertisement, from 0 (no marks of one) to just under 1 (nearly all of
+    them).
 
     ``1 - prod(1 - weight)`` over the markers found, halved if the post warns of an advertisement or asks whether it is
-    one. No parameter is fitted.
+    one. No parameter is fitted. Characters that look like a blank are read as one, and as nothing; the higher score
+    counts.
     """
-    post = clean_text(f"{subject or ''}\n{text}")[:MAX_CHARACTERS]
+    post = f"{subject or ''}\n{text}"
+    return max(_score(clean_text(reading)[:MAX_CHARACTERS]) for reading in {post, without_blank_looking(post)})
+
+
+def _score(post: str) -> float:
     genuine = 1.0
     for weight in _weights(post):
         genuine *= 1 - weight

@@ -12,7 +12,8 @@ _LONG = re.compile(rf"(\S{{{MAX_WORD}}})(?=\S)")
 
 
 def plain(text: str | None, most: int = MAX_CHARACTERS) -> str:
-    """Return ``text`` in one line of at most ``most`` characters, without what changes how its surroundings are read.
+    """Return ``text`` that a stranger wrote in one line of at most ``most`` characters, without what changes how its
+    surroundings are read.
 
     Control characters, and the marks and overrides of writing direction, are left out, as are stacks of more than two
     combining marks; white space is one blank.
@@ -31,5 +32,6 @@ def plain(text: str | None, most: int = MAX_CHARACTERS) -> str:
 
 
 def as_html(text: str | None, most: int = MAX_CHARACTERS) -> str:
-    """Return ``text`` for an HTML element or a quoted attribute; it cannot end either."""
+    """Return ``text`` for an HTML element or a quoted attribute; it cannot end either. Long words are
+    made breakable, so it is not for addresses."""
     return escape(_LONG.sub("\\1\u200b", plain(text, most)), quote=True)

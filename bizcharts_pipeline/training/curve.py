@@ -11,10 +11,11 @@ MAX_POINTS = 400
 Points = Sequence[tuple[float, float]]  # step, value; by step
 
 
-def svg_curve(lines: Mapping[str, Points], title: str) -> str:
-    """Draw up to four lines over the same steps and the same scale, each named at its last point.
+def svg_curve(lines: Mapping[str, Points], title: str, unit: str = "step") -> str:
+    """Draw the curves of a training: up to four lines over the same steps and the same scale, each named at its last
+    point.
 
-    Lines without points are left out. Long lines are thinned; their last point is kept.
+    ``unit`` names the steps. Lines without points are left out. Long lines are thinned; their last point is kept.
     """
     drawn = {name: _thin(points) for name, points in lines.items() if points}
     points = [point for line in drawn.values() for point in line]
@@ -34,7 +35,7 @@ def svg_curve(lines: Mapping[str, Points], title: str) -> str:
         f'<text x="{LEFT}" y="17" font-size="13">{escape(title)}</text>',
         f'<text x="{LEFT - 6}" y="{TOP + 4}" text-anchor="end">{high:.3g}</text>',
         f'<text x="{LEFT - 6}" y="{bottom}" text-anchor="end">{low:.3g}</text>',
-        f'<text x="{LEFT}" y="{HEIGHT - 8}">step {first:.0f}</text>',
+        f'<text x="{LEFT}" y="{HEIGHT - 8}">{unit} {first:.0f}</text>',
         f'<text x="{right}" y="{HEIGHT - 8}" text-anchor="end">{last:.0f}</text>',
         f'<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#bfc5c9"/>',
     ]

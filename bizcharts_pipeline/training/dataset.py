@@ -68,7 +68,7 @@ class _Content:
 
 
 def build_dataset(database: Database, home: Path, settings: LabellingSettings, now: datetime) -> DatasetReport:
-    """Build the version that follows from the current labels, trust in models and pictures.
+    """Build the version of the training data set that follows from the current labels, trust in models and pictures.
 
     Raises:
         LedgerLost: the label ledger lacks labels or gold that the database has.
@@ -121,7 +121,8 @@ def build_dataset(database: Database, home: Path, settings: LabellingSettings, n
 
 
 def remove_withdrawn(database: Database, home: Path) -> tuple[str, ...]:
-    """Remove every version with a picture that was blocked or purged since; return their names.
+    """Remove every version of the training data set with a picture that was blocked or purged since; return their
+    names.
 
     Their rows in ``dataset_versions`` stay, because models refer to them.
     """

@@ -25,12 +25,12 @@ class Facts:
 
     @property
     def examples(self) -> list[Example]:
-        """The rows of all splits."""
+        """The training data set's rows of all splits."""
         return [example for rows in self.splits.values() for example in rows]
 
 
 def datasheet(facts: Facts) -> str:
-    """Return the datasheet as Markdown. It does not depend on the time of writing."""
+    """Return the datasheet of the training data set as Markdown. It does not depend on the time of writing."""
     sections = [
         ("Datasheet: stance of opening posts on /biz/", _summary(facts)),
         ("Motivation", _MOTIVATION),
@@ -47,7 +47,7 @@ def datasheet(facts: Facts) -> str:
 
 
 def balance_table(splits: Mapping[str, Sequence[Example]]) -> str:
-    """Return the rows by split and class as a Markdown table."""
+    """Return the training data set's rows by split and class as a Markdown table."""
     counts = {split: Counter(example.stance for example in rows) for split, rows in splits.items()}
     counts["both"] = sum(counts.values(), Counter())
     body = [

@@ -64,7 +64,7 @@ class UsableImage:
 
     @property
     def category(self) -> str:
-        """The reason without its details, for counting."""
+        """The reason why a training example lacks its image, without details, for counting."""
         return self.reason.partition(": ")[0]
 
 
@@ -83,7 +83,7 @@ class Labelled:
 
 
 def read_labelled(database: Database, home: Path) -> Labelled:
-    """Return all labelled posts and gold.
+    """Return all labelled posts and gold, from which the training examples are selected.
 
     Raises:
         LedgerLost: the label ledger lacks labels or gold that the database has.
@@ -102,7 +102,7 @@ def read_labelled(database: Database, home: Path) -> Labelled:
 def verdicts(
     people: Iterable[Label], models: Iterable[ModelLabel], trusted: Collection[Version], illegal: Iterable[int]
 ) -> dict[int, Verdict]:
-    """Return the verdict on every labelled post: people take precedence over models.
+    """Return the verdict on every labelled post, for training examples and gold: people take precedence over models.
 
     ``people`` are the newest labels of each labeller. Among people the majority decides; trusted versions of models
     must agree. ``illegal`` threads are excluded from training, regardless of other labels.
@@ -196,8 +196,7 @@ def _example(post: Post, verdict: Verdict, image: UsableImage, text_only: bool) 
 
 def usable_images(posts: Iterable[Post], home: Path) -> dict[int, UsableImage]:
     """Return the image of each thread, with the reason if it is not stored, damaged, or refused by the on-pod
-    scripts.
-    """
+    scripts."""
     stored = {post.thread_id: _stored_image(post, home) for post in posts}
     problems = image_problems(image.path for image in stored.values() if image.path)
     return {

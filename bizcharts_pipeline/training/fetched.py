@@ -19,7 +19,8 @@ MAX_HEADER_BYTES = 100_000_000  # limit of the safetensors specification
 
 
 def take_files(source: Path, target: Path) -> None:
-    """Copy the files of the fetched folder ``source`` into ``target``, which is created if missing.
+    """Copy a trained model's files from the folder ``source``, fetched from a pod, into ``target``, which is created
+    if missing.
 
     Raises:
         BrokenResult: there is no complete safetensors file, or there is a symbolic link.
@@ -42,7 +43,8 @@ def take_files(source: Path, target: Path) -> None:
 
 
 def require_runs(home: Path, model_version: str, sha256: str) -> None:
-    """Check that the model published below ``home`` can be loaded and run, if this machine has all it needs.
+    """Check that the model trained on a pod and published below ``home`` can be loaded and run, if this machine has
+    all it needs.
 
     Raises:
         BrokenResult: its files are at fault.

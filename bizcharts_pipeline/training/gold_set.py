@@ -32,17 +32,17 @@ class GoldSet:
 
     @cached_property
     def truth(self) -> dict[int, int]:
-        """The class of each post, 0 bearish to 2 bullish, by thread."""
+        """The class of each post of the gold set, 0 bearish to 2 bullish, by thread."""
         return {example.thread_id: example.label for example in self.examples}
 
     @cached_property
     def groups(self) -> dict[int, int]:
-        """The group of near-duplicates of each post, by thread."""
+        """The group of near-duplicates of each post of the gold set: thread number to group number."""
         return {example.thread_id: example.group for example in self.examples}
 
 
 def load_gold_set(database: Database, home: Path) -> GoldSet:
-    """Return the current gold set; empty if there is no gold split."""
+    """Return the current gold set for evaluating models; empty if there is no gold split."""
     ledger = LabelLedger(home / LEDGER)
     # A label given after seeing a model's suggestion must not evaluate models.
     people = [label for label in ledger.newest() if label.suggestion is None]

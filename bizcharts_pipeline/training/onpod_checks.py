@@ -20,7 +20,7 @@ class CheckFailed(TrainingError):
 
 
 def image_problems(paths: Iterable[Path], timeout_seconds: float = TIMEOUT_SECONDS) -> dict[Path, str]:
-    """Return, for each image that cannot be given to a model, the reason as ``"category: details"``.
+    """Return, for each image that cannot be given to a model in training, the reason as ``"category: details"``.
 
     An image that crashes the decoding process, or is still being decoded after ``timeout_seconds``, counts as unusable.
 

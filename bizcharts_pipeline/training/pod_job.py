@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from bizcharts_pipeline.core.files import read_regular, sync, write_atomically
-from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.ledgers import is_known
 from bizcharts_pipeline.pods.identity import KEY_LENGTH
 from bizcharts_pipeline.pods.ledger import FOLDERS, LEDGER, PodLedger
 from bizcharts_pipeline.pods.lock import JobBusy, hold
@@ -51,14 +51,15 @@ class Registered(Protocol):
 
     @property
     def model_version(self) -> str:
-        """Its key in ``model_versions``."""
+        """The key in ``model_versions`` of a model trained on a pod."""
 
 
 Model = TypeVar("Model", bound=Registered)
 
 
 class ResultUnusable(TrainingError):
-    """A paid result cannot be registered; it is quarantined in ``folder``, and the job is refused meanwhile."""
+    """A paid result cannot be registered. It is quarantined in ``folder``; the job is refused until that is moved or
+    deleted."""
 
     def __init__(self, message: str, folder: Path) -> None:
         super().__init__(message)
@@ -84,18 +85,18 @@ class PodTraining(Generic[Model]):
 
     @property
     def into(self) -> Path:
-        """The folder of the result."""
+        """The folder of the training's result."""
         return result_folder(self.home, self.job.key)
 
 
 def result_folder(home: Path, key: str) -> Path:
-    """Return the folder of a job's fetched result until its model is registered."""
+    """Return the folder of a training job's fetched result until its model is registered."""
     return home / STAGED / f"{key}{RESULT}"
 
 
 @contextmanager
 def staging(home: Path, key: str) -> Iterator[Path]:
-    """Yield a new folder for the files to send for a job, locked against other processes.
+    """Yield a new folder for the files to send for a training job, locked against other processes.
 
     It is deleted at the end, because it holds posts and images that may be withdrawn.
 
@@ -116,7 +117,7 @@ def staging(home: Path, key: str) -> Iterator[Path]:
 
 
 def train_on_pod(training: PodTraining[Model], run: Run) -> tuple[Model, Finished]:
-    """Run a job within its :func:`staging`; return the registered model and the job's cost and time.
+    """Run a training job within its :func:`staging`; return the registered model and the job's cost and time.
 
     Raises:
         PodError: there is no result.
@@ -139,7 +140,8 @@ def train_on_pod(training: PodTraining[Model], run: Run) -> tuple[Model, Finishe
 
 
 def unregistered_results(home: Path) -> list[Path]:
-    """Return the folders of paid results without a model: not yet registered, or quarantined as unusable."""
+    """Return the folders of the results of paid trainings without a model: not yet registered, or quarantined as
+    unusable."""
     return sorted(path for ending in (RESULT, UNUSABLE) for path in (home / STAGED).glob(f"*{ending}"))
 
 
@@ -150,7 +152,7 @@ def stage_code(folder: Path) -> None:
 
 
 def code_digest() -> str:
-    """Return one hash over the files that run on the pod."""
+    """Return one hash over the training's files that run on the pod."""
     paths = sorted(path for path in ONPOD.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     hashes = {path.relative_to(ONPOD).as_posix(): sharegpt.digest(path.read_bytes()) for path in paths}
     return sharegpt.digest(json.dumps(hashes).encode())

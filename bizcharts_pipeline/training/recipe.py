@@ -35,6 +35,7 @@ class TextExample:
     post: Post
     label: int  # 0 bearish, 1 neutral, 2 bullish
     group: int  # shared by near-duplicates, which must not be split between training and calibration
+    pseudo: bool = False  # labelled by the champion (pseudo_labels.py): for training alone, not for calibration
 
 
 class Recipe(Protocol):
@@ -42,7 +43,7 @@ class Recipe(Protocol):
 
     @property
     def kind(self) -> str:
-        """The name by which `sentiment.loading` selects the loader."""
+        """The recipe's name by which `sentiment.loading` selects the loader."""
         ...
 
     @property
@@ -52,17 +53,17 @@ class Recipe(Protocol):
 
     @property
     def base_revision(self) -> str | None:
-        """Its revision."""
+        """The revision of the recipe's pretrained model."""
         ...
 
     @property
     def code_version(self) -> str:
-        """Changes with any change of the code that changes the result."""
+        """The recipe's version, which changes with any change of the code that changes the result."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Hyperparameters as plain JSON."""
+        """The recipe's hyperparameters as plain JSON."""
         ...
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:

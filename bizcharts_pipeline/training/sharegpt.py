@@ -34,7 +34,7 @@ _IMAGE_PATH = re.compile(r"images/([0-9a-f]{64})\.(?:jpg|png|gif|webp)")
 
 
 def row(example: Example) -> dict[str, Any]:
-    """Return an example in the trainers' format, with one ``<image>`` if it has a picture."""
+    """Return a training example in the trainers' format, with one ``<image>`` if it has a picture."""
     return {
         "messages": [
             {"role": "user", "content": question(example.text, picture=example.picture is not None)},
@@ -45,13 +45,14 @@ def row(example: Example) -> dict[str, Any]:
 
 
 def image_name(example: Example) -> str:
-    """Return the path of an example's picture within the data set."""
+    """Return the path of a training example's picture within the data set."""
     assert example.picture
     return f"{IMAGES}/{example.sha256}{example.picture.suffix}"
 
 
 def about_row(example: Example, split: str) -> dict[str, Any]:
-    """Return the description of a row for ``rows.json``, which has the same order, train before validation."""
+    """Return the description of a row of the training data set for ``rows.json``, which has the same order, train
+    before validation."""
     posted_at = example.post.posted_at
     return {
         "split": split,
@@ -62,9 +63,8 @@ def about_row(example: Example, split: str) -> dict[str, Any]:
 
 
 def dataset_info(splits: Sequence[str]) -> dict[str, Any]:
-    """Return LLaMA-Factory's description of the files of ``splits``; ``dataset_dir`` and ``media_dir`` are the
-    folder.
-    """
+    """Return LLaMA-Factory's description of the training data set's files of ``splits``; ``dataset_dir`` and
+    ``media_dir`` are the folder."""
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     columns = {"messages": "messages", "images": "images"}
     return {
@@ -81,7 +81,8 @@ def dataset_info(splits: Sequence[str]) -> dict[str, Any]:
 def validation_threads(
     examples: Sequence[Example], groups: Mapping[int, int], share: float, seed: int
 ) -> frozenset[int]:
-    """Return the threads of the validation split: ``share`` of each class, by complete groups of near-duplicates.
+    """Return the threads of the data set's validation split: ``share`` of each class, by complete groups of
+    near-duplicates.
 
     Groups are ordered by a hash of seed and group; a group that exceeds what a class still needs goes to training.
     """
@@ -99,29 +100,30 @@ def validation_threads(
 
 
 def class_counts(examples: Sequence[Example]) -> dict[str, int]:
-    """Return the number of examples of each class, including zeros."""
+    """Return the number of training examples of each class, including zeros."""
     counts = Counter(example.stance for example in examples)
     return {name: counts[name] for name in STANCES}
 
 
 def as_json(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return ``rows`` as a JSON list with one row per line."""
+    """Return ``rows`` of the training data set as a JSON list with one row per line."""
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
 def manifest(version: str, hashes: Mapping[str, str]) -> bytes:
-    """Return the content of the manifest: the hash of the version, and the hash of each file by name."""
+    """Return the content of the training data set's manifest: the hash of the version, and the hash of each file by
+    name."""
     return (json.dumps({"version": version, "files": dict(sorted(hashes.items()))}, indent=2) + "\n").encode()
 
 
 def digest(content: bytes) -> str:
-    """Return the SHA-256 of ``content`` in hexadecimal digits."""
+    """Return the SHA-256 of a file's ``content`` in hexadecimal digits, as a training data set's manifest has it."""
     return hashlib.sha256(content).hexdigest()
 
 
 def read_rows(folder: Path, split: str) -> list[dict[str, Any]]:
-    """Return the rows of a split from disk, unchecked; empty for a split without rows."""
+    """Return the rows of a split of the training data set from disk, unchecked; empty for a split without rows."""
     if f"{split}.json" not in json.loads(read_regular(folder / MANIFEST))["files"]:
         return []
     return list(json.loads(read_regular(folder / f"{split}.json")))
@@ -155,7 +157,8 @@ def format_problems(folder: Path) -> list[str]:
 
 
 def row_problem(row: Any, files: Mapping[str, str]) -> str | None:
-    """Return the problem of a row whose pictures must be among ``files``; ``None`` if it is valid."""
+    """Return the problem of a row of the training data set whose pictures must be among ``files``; ``None`` if it is
+    valid."""
     match row:
         case {
             "messages": [

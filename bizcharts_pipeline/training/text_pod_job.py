@@ -126,7 +126,8 @@ SCRIPTS: Mapping[str, Callable[[Settings], TextScript]] = {"cryptobert": cryptob
 def text_files(
     spec: Mapping[str, Any], examples: Sequence[TextExample], gold: Sequence[TextExample]
 ) -> dict[str, bytes]:
-    """Return ``spec.json``, ``text.json`` and ``gold.json``; gold has no labels."""
+    """Return the files of a text model's training, ``spec.json``, ``text.json`` and ``gold.json``; gold has no
+    labels."""
     rows = [{"text": whole_text(each.post), "label": each.label, "group": each.group} for each in examples]
     questions = [{"thread_id": each.thread_id, "text": whole_text(each.post)} for each in gold]
     content = {"spec.json": dict(spec), "text.json": rows, "gold.json": questions}
@@ -134,7 +135,7 @@ def text_files(
 
 
 def require_acceptable(examples: Sequence[TextExample], files: Mapping[str, bytes]) -> None:
-    """Check with the script's own check that it will accept the files.
+    """Check with the training script's own check that it will accept the files.
 
     Raises:
         TrainingError: it would refuse them; names the threads and the reasons.

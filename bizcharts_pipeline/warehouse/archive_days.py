@@ -36,7 +36,7 @@ class ArchiveDay:
 
 
 def load_day(connection: duckdb.DuckDBPyConnection, day: date) -> ArchiveDay | None:
-    """Return the row of ``day``; ``None`` if it was never fetched."""
+    """Read from the database the row of ``day``, as fetched from the archive; ``None`` if it was never fetched."""
     row = connection.execute(
         f"SELECT {', '.join(_COLUMNS)} FROM warosu_days WHERE day = DATE {literal(day.isoformat())}"
     ).fetchone()
@@ -44,12 +44,12 @@ def load_day(connection: duckdb.DuckDBPyConnection, day: date) -> ArchiveDay | N
 
 
 def complete_days(connection: duckdb.DuckDBPyConnection) -> set[date]:
-    """Return the days that were fetched completely."""
+    """Read from the database the days that were fetched completely from the archive."""
     return {row[0] for row in connection.execute("SELECT day FROM warosu_days WHERE complete").fetchall()}
 
 
 def archived_times(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> dict[int, datetime]:
-    """Return the posting time of each given thread that only the archive has."""
+    """Read from the database the posting time of each given thread that only the archive has."""
     listed = ", ".join(str(int(number)) for number in numbers) or "NULL"
     found = connection.execute(
         f"SELECT thread_id, posted_at FROM thread_ops WHERE source = 'warosu' AND thread_id IN ({listed})"
@@ -60,7 +60,7 @@ def archived_times(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]
 def record_day(
     connection: duckdb.DuckDBPyConnection, day: ArchiveDay, threads: Sequence[PreparedThread]
 ) -> MergeResult:
-    """Compare a day's archived opening posts with the live ones, merge them, and record the state of the day.
+    """Store a day of the archive: compare its opening posts with the live ones, merge them, and record the day's state.
 
     Call it inside :meth:`Database.write`. A complete day keeps its row and its comparison.
     """

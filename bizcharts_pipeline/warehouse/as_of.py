@@ -18,7 +18,7 @@ import duckdb
 from bizcharts_pipeline.warehouse.published import Bucket, CoinReading, Reading
 from bizcharts_pipeline.warehouse.values import literal
 
-MAX_AGE = timedelta(hours=2)  # of a candle's value: from the end of its hour to the full hour of the candle's open
+MAX_AGE = timedelta(hours=2)  # of a candle's value: from the end of its hour to the candle's open
 MAX_COIN_AGE = timedelta(hours=23)  # likewise of a coin's score: not every hour has a post that names the coin
 _HOUR = timedelta(hours=1)
 
@@ -64,7 +64,9 @@ WITH opens AS (
     SELECT open, date_trunc('hour', open) - unnest([{ages}]) * INTERVAL 1 HOUR AS bucket_start FROM opens
 ), known AS (
     SELECT e.open, r.* FROM ends e JOIN {table} r USING (bucket_start)
-    WHERE r.bucket = 'hour' AND r.final AND r.knowable_at <= e.open AND {where} AND {visible}
+    WHERE r.bucket = 'hour' AND r.final AND r.basis = 'live' AND r.knowable_at <= e.open AND r.computed_at <= e.open
+      AND e.open - bucket_start <= {oldest}
+      AND {where} AND {visible}
     QUALIFY row_number() OVER (PARTITION BY e.open ORDER BY bucket_start DESC, r.computed_at) = 1
 )
 SELECT o.open, {columns} FROM opens o LEFT JOIN known k USING (open) ORDER BY o.open
@@ -72,7 +74,9 @@ SELECT o.open, {columns} FROM opens o LEFT JOIN known k USING (open) ORDER BY o.
 
 
 def index_sql(bucket: Bucket, as_of: datetime | None = None, where: str = "TRUE") -> str:
-    """Return the query for the index's buckets that fulfil ``where``, each in its newest vintage, in no order."""
+    """Return the SQL query for the stored buckets of the index that fulfil ``where``, each in its newest vintage, in no
+    order.
+    """
     return (
         f"SELECT {READING_COLUMNS} FROM fear_greed_index "
         f"WHERE bucket = {literal(bucket)} AND {where} AND {visible(as_of)} {_NEWEST.format(key='bucket_start')}"
@@ -80,7 +84,8 @@ def index_sql(bucket: Bucket, as_of: datetime | None = None, where: str = "TRUE"
 
 
 def coins_sql(bucket: Bucket, as_of: datetime | None = None, where: str = "TRUE") -> str:
-    """Return the query for the coins' buckets that fulfil ``where``, each in its newest vintage, in no order.
+    """Return the SQL query for the stored buckets of the coins that fulfil ``where``, each in its newest vintage, in no
+    order.
 
     A coin that a later vintage no longer names has 0 mentions there.
     """
@@ -98,7 +103,8 @@ def index_series(
     as_of: datetime | None = None,
     most: int | None = None,
 ) -> list[Reading]:
-    """Return the index's buckets that begin in ``[start, end)`` (naive UTC), ascending, each in its newest vintage.
+    """Read from the database the index's buckets that begin in ``[start, end)`` (naive UTC), ascending, each in its
+    newest vintage.
 
     With ``most``, no more than the first ``most`` of them.
     """
@@ -116,7 +122,8 @@ def newest_readings(
     as_of: datetime | None = None,
     before: datetime | None = None,
 ) -> list[Reading]:
-    """Return the newest ``most`` readings of the index, the newest first; the running bucket is the first one.
+    """Read from the database the newest ``most`` readings of the index, the newest first; the running bucket is the
+    first one.
 
     With ``before`` (naive UTC), the newest of the buckets that begin before it.
     """
@@ -127,14 +134,14 @@ def newest_readings(
 def newest_reading(
     connection: duckdb.DuckDBPyConnection, bucket: Bucket, as_of: datetime | None = None
 ) -> Reading | None:
-    """Return the newest bucket's reading; ``None``: there was none yet."""
+    """Read from the database the index's reading of the newest bucket; ``None``: there was none yet."""
     return next(iter(newest_readings(connection, bucket, 1, as_of)), None)
 
 
 def first_bucket(
     connection: duckdb.DuckDBPyConnection, bucket: Bucket, as_of: datetime | None = None
 ) -> datetime | None:
-    """Return the begin of the index's first bucket (naive UTC); ``None``: there is none yet."""
+    """Read from the database the begin of the index's first bucket (naive UTC); ``None``: there is none yet."""
     query = f"SELECT min(bucket_start) FROM fear_greed_index WHERE bucket = {literal(bucket)} AND {visible(as_of)}"
     row = connection.execute(query).fetchone()
     return row[0] if row else None
@@ -143,7 +150,7 @@ def first_bucket(
 def coin_board(
     connection: duckdb.DuckDBPyConnection, bucket: Bucket, as_of: datetime | None = None
 ) -> list[CoinReading]:
-    """Return the coins of the newest bucket that has any, the most mentioned first.
+    """Read from the database the coins of the newest bucket that has any, the most mentioned first.
 
     A coin that a later vintage no longer names is not among them.
     """
@@ -164,7 +171,8 @@ def coin_series(
     as_of: datetime | None = None,
     most: int | None = None,
 ) -> list[CoinReading]:
-    """Return one coin's buckets that begin in ``[start, end)`` (naive UTC), ascending, each in its newest vintage.
+    """Read from the database one coin's buckets that begin in ``[start, end)`` (naive UTC), ascending, each in its
+    newest vintage.
 
     A bucket without a mention has no row, or one with 0 mentions where an earlier vintage had named the coin. With
     ``most``, no more than the first ``most`` of them.
@@ -184,7 +192,7 @@ def series_of_coins(
     end: datetime,
     as_of: datetime | None = None,
 ) -> dict[str, list[CoinReading]]:
-    """Return :func:`coin_series` of each of ``symbols``, by one query."""
+    """Read from the database :func:`coin_series` of each of ``symbols``, by one query."""
     found: dict[str, list[CoinReading]] = {symbol: [] for symbol in symbols}
     if not symbols:
         return found
@@ -198,7 +206,7 @@ def series_of_coins(
 def coins_of_hours(
     connection: duckdb.DuckDBPyConnection, starts: Collection[datetime]
 ) -> dict[datetime, dict[str, CoinReading]]:
-    """Return the coins of the hours that begin at ``starts`` (naive UTC), by hour and symbol.
+    """Read from the database the coins of the hours that begin at ``starts`` (naive UTC), by hour and symbol.
 
     An hour without coins has an empty entry; a coin that a later vintage no longer names has none.
     """
@@ -220,14 +228,16 @@ def newest_coin_readings(
     as_of: datetime | None = None,
     before: datetime | None = None,
 ) -> list[CoinReading]:
-    """Return one coin's newest ``most`` buckets, the newest first; with ``before``, of those that begin before it."""
+    """Read from the database one coin's newest ``most`` buckets, the newest first; with ``before``, of those that begin
+    before it.
+    """
     named = f"coin_symbol = {literal(symbol)}"
     query = coins_sql(bucket, as_of, _newest_before("coin_sentiment", bucket, as_of, named, most, before))
     return [CoinReading(*row) for row in connection.execute(f"{query} ORDER BY bucket_start DESC").fetchall()]
 
 
 def knows_coin(connection: duckdb.DuckDBPyConnection, symbol: str, as_of: datetime | None = None) -> bool:
-    """Whether any bucket has named the coin."""
+    """Whether any bucket in the database has named the coin."""
     query = f"SELECT 1 FROM coin_sentiment WHERE coin_symbol = {literal(symbol)} AND {visible(as_of)} LIMIT 1"
     return connection.execute(query).fetchone() is not None
 
@@ -239,10 +249,11 @@ def candles(
     last: datetime,
     as_of: datetime | None = None,
 ) -> list[Candle]:
-    """Return a candle for each ``step`` from the open ``first`` to the open ``last`` (naive UTC), ascending.
+    """Read from the database a candle of the index for each ``step`` from the open ``first`` to the open ``last``
+    (naive UTC), ascending.
 
     A candle has the reading of the newest hour that had ended and was knowable at its open; in a gap, where the newest
-    ended more than :data:`MAX_AGE` before the open's full hour, it has none. Of that hour's vintages that were knowable
+    had ended more than :data:`MAX_AGE` before the open, it has none. Of that hour's vintages that were knowable
     then, the *first* counts: the model and the method of a later one were chosen later. So a candle depends on nothing
     that became known after its open.
     """
@@ -261,7 +272,7 @@ def coin_scores_at_opens(
     last: datetime,
     as_of: datetime | None = None,
 ) -> list[tuple[datetime, float | None]]:
-    """Return (open, coin's score knowable then) under the rule of :func:`candles`; ``None`` in a gap.
+    """Read from the database (open, coin's score knowable then) under the rule of :func:`candles`; ``None`` in a gap.
 
     The score is that of the newest hour with a post that names the coin, :data:`MAX_COIN_AGE` old at most.
     """
@@ -285,6 +296,7 @@ def _candles_sql(
         table=table,
         columns=", ".join(columns),
         where=where,
+        oldest=f"INTERVAL '{int((_HOUR + max_age).total_seconds())} seconds'",
         ages=", ".join(str(hours) for hours in range(1, max_age // _HOUR + 2)),
         seconds=int(step.total_seconds()),
         first=literal(first),
@@ -294,12 +306,14 @@ def _candles_sql(
 
 
 def newest_computed_at(connection: duckdb.DuckDBPyConnection) -> datetime | None:
-    """Return when the newest row of the index or of the coins was computed (naive UTC); ``None``: there is none."""
+    """Read from the database when the newest row of the index or of the coins was computed (naive UTC); ``None``: there
+    is none.
+    """
     return revision(connection).newest_computed_at
 
 
 def revision(connection: duckdb.DuckDBPyConnection, as_of: datetime | None = None) -> Revision:
-    """Return the revision of everything that is visible at ``as_of``.
+    """Read from the database the revision of all rows of the index and of the coins that are visible at ``as_of``.
 
     The newest time alone would not do: a long run that began before a shorter one adds rows that are not the newest.
     """
@@ -314,10 +328,12 @@ def revision(connection: duckdb.DuckDBPyConnection, as_of: datetime | None = Non
 
 
 def visible(as_of: datetime | None) -> str:
-    """Return the SQL condition for rows of the index or the coins that were there at ``as_of``."""
+    """Return the SQL condition for rows of the index or the coins that were there at ``as_of``, and are still: the
+    provisional one of a moment is gone as soon as the service replaces it.
+    """
     if as_of is None:
         return "TRUE"
-    return f"computed_at <= {literal(as_of)} AND knowable_at <= {literal(as_of)}"
+    return f"computed_at <= {literal(as_of)} AND knowable_at <= {literal(as_of)} AND final"
 
 
 def _between(start: datetime, end: datetime) -> str:
@@ -336,7 +352,7 @@ def _first(table: str, bucket: Bucket, as_of: datetime | None, where: str, most:
 def _newest_before(
     table: str, bucket: Bucket, as_of: datetime | None, where: str, most: int, before: datetime | None
 ) -> str:
-    """Condition: ``where``, and among the newest ``most`` buckets that begin before ``before``, if that is given."""
+    """Return a condition for rows that satisfy ``where`` and are of the newest ``most`` buckets before ``before``."""
     within = where if before is None else f"{where} AND bucket_start < {literal(before)}"
     return (
         f"{within} AND bucket_start >= (SELECT min(b) FROM (SELECT DISTINCT bucket_start AS b FROM {table} "

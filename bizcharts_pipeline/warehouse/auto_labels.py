@@ -136,7 +136,8 @@ def candidates(
     limit: int,
     doubt: Doubt | None = None,
 ) -> list[int]:
-    """Return at most ``limit`` threads without a final row of ``version``, in the order in which to request labels.
+    """Read from the database at most ``limit`` threads without a final row of the labelling model ``version``, in the
+    order in which to request labels.
 
     ``gold`` and ``labelled`` come from the label ledger; ``excluded`` threads are never sent. Pinned posts, posts of
     moderators, spam, and posts with neither text nor a stored picture are left out.
@@ -158,7 +159,7 @@ def candidates(
 
 
 def known_rows(connection: duckdb.DuckDBPyConnection) -> dict[tuple[object, ...], tuple[object, ...]]:
-    """Return the stored rows: key columns to request key, status, cost and time."""
+    """Read all rows of models' labels from the database: key columns to request key, status, cost and time."""
     rows = connection.execute(
         f"SELECT {', '.join(_KEY)}, request_key, status, usd, labeled_at FROM auto_labels"
     ).fetchall()
@@ -166,35 +167,35 @@ def known_rows(connection: duckdb.DuckDBPyConnection) -> dict[tuple[object, ...]
 
 
 def news_key(row: AutoLabel) -> tuple[tuple[object, ...], tuple[object, ...]]:
-    """Return key and value of ``row`` in the form of :func:`known_rows`."""
+    """Return key and value of a model's label ``row`` in the form of :func:`known_rows`, the rows in the database."""
     key = (row.thread_id, row.provider, row.model, row.endpoint, row.prompt_version)
     return key, (row.request_key, row.status, row.usd, row.labeled_at)
 
 
 def merge_auto_labels(connection: duckdb.DuckDBPyConnection, rows: Sequence[AutoLabel]) -> None:
-    """Upsert ``rows`` by post and version. Call it inside :meth:`Database.write`."""
+    """Store ``rows`` of models' labels: upsert them by post and version. Call it inside :meth:`Database.write`."""
     for first in range(0, len(rows), ROWS_AT_ONCE):
         chunk = [asdict(row) for row in rows[first : first + ROWS_AT_ONCE]]
         connection.execute(_MERGE.format(rows=table(chunk, _COLUMNS)))
 
 
 def status_counts(connection: duckdb.DuckDBPyConnection, version: LabelVersion) -> dict[str, int]:
-    """Return the number of posts by status."""
+    """Read from the database the number of posts by status of the model's label."""
     return _counts(connection, "status", _is_of(version))
 
 
 def label_counts(connection: duckdb.DuckDBPyConnection, version: LabelVersion) -> dict[str, int]:
-    """Return the number of labelled posts by class."""
+    """Read from the database the number of posts that the model labelled, by class."""
     return _counts(connection, "label", f"{_is_of(version)} AND status = 'labelled'")
 
 
 def models_that_answered(connection: duckdb.DuckDBPyConnection, version: LabelVersion) -> dict[str, int]:
-    """Return the number of labels by the model name in the responses."""
+    """Read from the database the number of labels by the model name in the responses."""
     return _counts(connection, "coalesce(model_returned, 'unknown')", f"{_is_of(version)} AND status = 'labelled'")
 
 
 def statuses_by_version(connection: duckdb.DuckDBPyConnection) -> dict[LabelVersion, Mapping[str, int]]:
-    """Return the number of posts by status for every version."""
+    """Read from the database the number of posts by status of their label, for every version of a labelling model."""
     found: dict[LabelVersion, dict[str, int]] = {}
     for *version, status, count in connection.execute(
         "SELECT provider, model, coalesce(endpoint, ''), prompt_version, status, count(*) FROM auto_labels "
@@ -205,7 +206,9 @@ def statuses_by_version(connection: duckdb.DuckDBPyConnection) -> dict[LabelVers
 
 
 def share_of_final(connection: duckdb.DuckDBPyConnection, version: LabelVersion, status: str) -> float:
-    """Return the share of ``status`` among the posts with a final status; 0 if there are none."""
+    """Read from the database the share of ``status`` among the posts with a final status of the model's label; 0 if
+    there are none.
+    """
     counts = status_counts(connection, version)
     final = sum(count for name, count in counts.items() if name in FINAL)
     return counts.get(status, 0) / final if final else 0.0

@@ -15,18 +15,18 @@ from bizcharts_pipeline.warehouse.log import wal
 
 
 def make_database(settings: Settings, *, replace: bool) -> tuple[Path, ...]:
-    """Create an empty database; return the files of a lost one, kept as ``<name>.before-init-<time>``.
+    """Create the installation's empty database; return the files of a lost one, kept as ``<name>.before-init-<time>``.
 
     Raises:
         DatabaseLost: the installation has had a database, and ``replace`` is not set.
         DatabaseCorrupt: the file is damaged, and ``replace`` is not set.
         DatabaseUnavailable: a usable database already exists.
     """
-    path, installation = settings.database_path, Installation.of(settings)
+    database = Database.configured(settings).file()
+    path, installation = database.path, Installation.of(settings)
     if not is_missing(path):
         try:
-            with Database.existing(settings).write():
-                pass
+            Database.existing(settings).migrate()
         except DatabaseCorrupt:
             if not replace:
                 raise
@@ -37,7 +37,7 @@ def make_database(settings: Settings, *, replace: bool) -> tuple[Path, ...]:
         return ()
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = []
-    with Database(path, settings.database_wait_seconds).exclusive():
+    with database.exclusive():
         for old in (path, wal(path), saved_blocks(path), seal_path(path), note_path(path)):
             with suppress(FileNotFoundError):
                 backup = Path(f"{path}.before-init-{utc_now():%Y%m%dT%H%M%S%f}{old.name.removeprefix(path.name)}")

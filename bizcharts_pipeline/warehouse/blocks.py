@@ -8,11 +8,9 @@ detect swapped words, or an even number of equal words replaced by other equal o
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from bizcharts_pipeline.core.counted import counted
-from bizcharts_pipeline.core.files import open_regular
 from bizcharts_pipeline.warehouse.checkpoints import HEADERS_BYTES
 from bizcharts_pipeline.warehouse.statistics import BLOCK_BYTES
 
@@ -20,7 +18,6 @@ HEADER_BYTES = 4096
 HEADERS = HEADERS_BYTES // HEADER_BYTES  # the main header, and two that checkpoints write alternately
 MAX_LISTED = 5
 _CHECKSUM_BYTES = 8  # at the beginning of each header and block
-_MAGIC, _MAGIC_AT = b"DUCK", 8
 _WORD = "<u8"
 _SEED, _FACTOR = 5381, 0xBF58476D1CE4E5B9
 
@@ -48,12 +45,6 @@ class Damage:
         return ", ".join([*parts, *(["its end"] if self.end else [])])
 
 
-def is_duckdb(path: Path) -> bool:
-    """Whether the file ``path`` has DuckDB's magic bytes."""
-    with open_regular(path) as file:
-        return file.read(HEADER_BYTES)[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
-
-
 def find_damage(file: BinaryIO) -> Damage:
     """Check all blocks of a DuckDB file; the caller locks out writers.
 
@@ -71,7 +62,8 @@ def find_damage(file: BinaryIO) -> Damage:
 
 
 def fingerprint(descriptor: int) -> str:
-    """Return a hash of the headers and of the checksums of all blocks in order; about 30 ms per gigabyte.
+    """Return a hash of a DuckDB file's headers and of the checksums of all its blocks in order; about 30 ms per
+    gigabyte.
 
     It changes whenever a block or its position changes.
 

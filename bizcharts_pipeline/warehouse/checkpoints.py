@@ -28,7 +28,7 @@ class FileHeld(Exception):
 
 @dataclass(frozen=True)
 class _Saved:
-    """The headers and the blocks at risk, by their offset, before a checkpoint."""
+    """The headers and the blocks at risk, by their offset, before a checkpoint; an empty block is the file's end."""
 
     headers: bytes
     blocks: dict[int, bytes]
@@ -42,7 +42,7 @@ class _Saved:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "_Saved | None":
-        """Parse the output of :meth:`to_bytes`; ``None`` if it is damaged."""
+        """Parse the saved blocks of a DuckDB file from the output of :meth:`to_bytes`; ``None`` if it is damaged."""
         digest, content = content[:32], content[32:]
         if hashlib.sha256(content).digest() != digest:
             return None
@@ -63,7 +63,8 @@ def saved_blocks(path: Path) -> Path:
 
 
 def checkpoint(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Checkpoint ``path`` and close ``connection``, its only one; the caller holds the exclusive database lock.
+    """Checkpoint the DuckDB file ``path`` and close ``connection``, its only one; the caller holds the exclusive
+    database lock.
 
     If the disk is too full for it, the write-ahead log stays, and with it every commit.
     """
@@ -84,9 +85,20 @@ def checkpoint(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             settle(path)
 
 
+def cut(path: Path, size: int) -> None:
+    """Remove what was appended to the DuckDB file ``path`` since it had ``size`` bytes, of which nothing was committed;
+    the caller holds the exclusive lock, and no connection is open.
+
+    A large transaction appends its rows before it commits; on a full disk, a block of them may be incomplete.
+    """
+    with suppress(OSError):
+        if path.stat().st_size > size:
+            os.truncate(path, size)
+
+
 def settle(path: Path) -> None:
-    """Undo an incomplete checkpoint of ``path``; the caller holds the exclusive lock, and no connection of ours is
-    open.
+    """Undo an incomplete checkpoint of the DuckDB file ``path``; the caller holds the exclusive lock, and no connection
+    of ours is open.
 
     Raises:
         FileHeld: a shell has the file open, and may be writing into it; the file is unchanged, to be repaired later.
@@ -108,6 +120,8 @@ def settle(path: Path) -> None:
                 for offset, block in saved.blocks.items():
                     file.seek(offset)
                     file.write(block)
+                    if not block:  # what the checkpoint appended; on a full disk, a block of it may be incomplete
+                        file.truncate(offset)
                 file.flush()
                 os.fsync(file.fileno())
     kept.unlink()
@@ -133,11 +147,10 @@ def _save(path: Path, content: bytes) -> None:
 
 
 def _blocks_at_risk(connection: duckdb.DuckDBPyConnection, descriptor: int) -> _Saved:
-    """Return the metadata blocks with free space: the next checkpoint writes into them."""
+    """Return the metadata blocks with free space: the next checkpoint writes into them, and appends others."""
     size = connection.execute("SELECT block_size FROM pragma_database_size()").fetchone()
     assert size
     ids = connection.execute("SELECT block_id FROM pragma_metadata_info() WHERE free_blocks > 0").fetchall()
     offsets = [HEADERS_BYTES + block_id * size[0] for (block_id,) in ids]
-    return _Saved(
-        os.pread(descriptor, HEADERS_BYTES, 0), {offset: os.pread(descriptor, size[0], offset) for offset in offsets}
-    )
+    blocks = {offset: block for offset in offsets if (block := os.pread(descriptor, size[0], offset))}
+    return _Saved(os.pread(descriptor, HEADERS_BYTES, 0), blocks | {os.fstat(descriptor).st_size: b""})

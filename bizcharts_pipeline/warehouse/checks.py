@@ -5,6 +5,7 @@ from datetime import datetime
 import duckdb
 
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.warehouse.rescoring import AWAITED
 from bizcharts_pipeline.warehouse.values import literal
 
 REQUIRED_COLUMNS = {
@@ -53,7 +54,10 @@ REQUIRED_COLUMNS = {
     ),
 }
 
-_COLUMNS = "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'"
+_COLUMNS = (
+    "SELECT table_name, column_name FROM duckdb_columns() "
+    "WHERE database_name = current_database() AND schema_name = 'main'"
+)
 
 _DUPLICATES = "SELECT thread_id FROM thread_ops GROUP BY thread_id HAVING count(*) > 1 ORDER BY thread_id LIMIT 20"
 
@@ -64,10 +68,10 @@ WHERE NOT (least(p_bearish, p_neutral, p_bullish) >= 0 AND abs(p_bearish + p_neu
 ORDER BY thread_id LIMIT 20
 """
 
-_LATE_SCORES = """
+_LATE_SCORES = f"""
 SELECT s.waits_for, count(*), strftime(min(s.scored_at), '%Y-%m-%d %H:%M') FROM scored_posts AS s
 JOIN model_versions AS m ON m.model_version = s.model_version AND m.status = 'champion'
-WHERE s.waits_for IN ('model', 'endpoint', 'budget') AND s.scored_at < {before}
+WHERE s.waits_for IN {AWAITED} AND s.scored_at < {{before}}
 GROUP BY 1 ORDER BY 2 DESC
 """
 
@@ -98,18 +102,19 @@ def missing_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def duplicate_threads(connection: duckdb.DuckDBPyConnection) -> list[int]:
-    """Return thread ids with more than one row; at most 20."""
+    """Read from the database the ids of threads with more than one row; at most 20."""
     return [row[0] for row in connection.execute(_DUPLICATES).fetchall()]
 
 
 def invalid_scores(connection: duckdb.DuckDBPyConnection) -> list[int]:
-    """Return threads whose scores are not probabilities; at most 20."""
+    """Read from the database the threads whose scores are not probabilities; at most 20."""
     return [row[0] for row in connection.execute(_INVALID_SCORES).fetchall()]
 
 
 def late_scores(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[str]:
-    """Return, for each thing that scores of the champion wait for since before a time (naive UTC), how many and since
-    when; those that wait for their picture are not late."""
+    """Read from the database, for each thing that scores of the champion wait for since before a time (naive UTC), how
+    many and since when; those that wait for their picture are not late.
+    """
     rows = connection.execute(_LATE_SCORES.format(before=literal(before))).fetchall()
     return [
         f"{counted(count, 'post')} scored by another model since {since}, waiting: {why}" for why, count, since in rows
@@ -117,10 +122,12 @@ def late_scores(connection: duckdb.DuckDBPyConnection, before: datetime) -> list
 
 
 def invalid_index_rows(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return index rows outside 0 to 100 or their own interval, or with a value where NULL is required; at most 20."""
+    """Read from the database index rows outside 0 to 100 or their own interval, or with a value where NULL is required;
+    at most 20.
+    """
     return [row[0] for row in connection.execute(_INVALID_INDEX).fetchall()]
 
 
 def invalid_coin_rows(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return coin rows outside -1 to 1 or their own interval; at most 20."""
+    """Read from the database coin rows outside -1 to 1 or their own interval; at most 20."""
     return [row[0] for row in connection.execute(_INVALID_COINS).fetchall()]

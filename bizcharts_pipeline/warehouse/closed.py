@@ -37,7 +37,7 @@ def seal_path(path: Path) -> Path:
 
 
 def seal(path: Path) -> None:
-    """Seal ``path`` if no log is left; the caller holds the exclusive lock, and no connection is open.
+    """Seal the DuckDB file ``path`` if no log is left; the caller holds the exclusive lock, and no connection is open.
 
     On a full disk it stays without a seal.
     """
@@ -49,7 +49,8 @@ def seal(path: Path) -> None:
 
 
 def unseal(path: Path) -> None:
-    """Delete the seal durably: after a power cut it must not reappear next to the database's own log.
+    """Delete the seal of the DuckDB file ``path`` durably: after a power cut it must not reappear next to the
+    database's own log.
 
     Raises:
         OSError: it cannot be removed.
@@ -60,7 +61,7 @@ def unseal(path: Path) -> None:
 
 
 def has_foreign_log(path: Path) -> bool:
-    """Whether ``path`` has a log that BizCharts did not leave there."""
+    """Whether the DuckDB file ``path`` has a log that BizCharts did not leave there."""
     return has_log(path) and _read_seal(path) is not None
 
 
@@ -80,8 +81,8 @@ def is_changed(path: Path, descriptor: int) -> bool:
 
 
 def note_change(path: Path) -> bool:
-    """Record a change of ``path`` by another program since it was sealed, or a damaged seal; return whether there is
-    one.
+    """Record a change of the DuckDB file ``path`` by another program since it was sealed, or a damaged seal; return
+    whether there is one.
 
     Compares only headers and size, so the time does not depend on the file's size. The caller holds the exclusive lock,
     and no connection is open.
@@ -107,7 +108,7 @@ def note_path(path: Path) -> Path:
 
 
 def accept(path: Path) -> None:
-    """Accept ``path`` as it is now; the caller holds the exclusive lock, and no connection is open.
+    """Accept the DuckDB file ``path`` as it is now; the caller holds the exclusive lock, and no connection is open.
 
     Raises:
         OSError: the old seal cannot be removed.
@@ -130,7 +131,7 @@ def is_truncated(path: Path) -> bool:
 
 
 def changed(path: Path) -> str:
-    """Return the message for a database that does not match its seal."""
+    """Return the message for a database file that differs from its seal: its hash when it was last closed."""
     with suppress(OSError):
         return read_regular(note_path(path)).decode(errors="replace").strip()
     if _read_seal(path) is None:

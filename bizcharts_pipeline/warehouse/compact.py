@@ -8,11 +8,11 @@ from pathlib import Path
 
 import duckdb
 
-from bizcharts_pipeline.core.files import sync
+from bizcharts_pipeline.core.files import remove_tree, sync
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.contents import read_contents
 from bizcharts_pipeline.warehouse.copies import remove, verify
-from bizcharts_pipeline.warehouse.database import Database, opening_error
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile, opening_error
 from bizcharts_pipeline.warehouse.errors import BackupError
 from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.log import wal
@@ -22,6 +22,7 @@ FREE_BYTES = 16 << 20  # and minimum free bytes
 MEMORY = "1GB"
 THREADS = 4
 _SUFFIX = ".compacting"
+_SPILLED = "compacting.tmp"  # folder of what does not fit into memory
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Compaction:
     done: bool
 
 
-def compact(database: Database, *, dry_run: bool = False) -> Compaction:
-    """Rewrite ``database`` if a large part of its file is free.
+def compact(database: DatabaseFile, *, dry_run: bool = False) -> Compaction:
+    """Rewrite ``database`` if a large part of its file is free, and remove what a killed rewrite left.
 
     The copy is compared with the original and replaces it atomically. Readers and writers wait meanwhile (about 20 s
     per gigabyte).
@@ -52,11 +53,14 @@ def compact(database: Database, *, dry_run: bool = False) -> Compaction:
     if worth_it and not dry_run:
         with database.replacing():
             rewrite(database.path)
+    elif not dry_run and _leftovers(database.path):
+        with database.exclusive():
+            _remove_leftovers(database.path)
     return Compaction(before, free, database.path.stat().st_size, worth_it, worth_it and not dry_run)
 
 
 def limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep the memory of a large rewrite well below two gigabytes; DuckDB spills the rest to disk."""
+    """Keep the memory that DuckDB uses for a large rewrite well below two gigabytes; DuckDB spills the rest to disk."""
     connection.execute(f"SET memory_limit = '{MEMORY}'")
     connection.execute(f"SET threads = {min(THREADS, os.cpu_count() or 1)}")
 
@@ -72,8 +76,7 @@ def rewrite(path: Path, kept: Path | None = None) -> None:
         DatabaseError: a table cannot be read, or the disk is full; the original stays as it is.
     """
     draft = Path(f"{path}.{os.getpid()}{_SUFFIX}")
-    for leftover in path.parent.glob(f"{path.name}.*{_SUFFIX}*"):  # left by a killed run: we hold the exclusive lock
-        leftover.unlink()
+    _remove_leftovers(path)
     try:
         # The original stays open, and so locked for other programs, until the copy has replaced it.
         with closing(_in_memory(path.parent)) as connection, passed_on(connection):
@@ -101,12 +104,22 @@ def rewrite(path: Path, kept: Path | None = None) -> None:
         remove(draft)
 
 
+def _leftovers(path: Path) -> list[Path]:
+    """Return what rewrites left that were killed, if the caller holds the exclusive database lock."""
+    return [*path.parent.glob(f"{path.name}.*{_SUFFIX}*"), *path.parent.glob(_SPILLED)]
+
+
+def _remove_leftovers(path: Path) -> None:
+    for leftover in _leftovers(path):
+        remove_tree(leftover)
+
+
 def _in_memory(folder: Path) -> duckdb.DuckDBPyConnection:
     """Return a connection that can access only the database's own folder."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
     with passed_on(connection):
         connection.execute(f"SET allowed_directories = ['{_quoted(folder)}']")
-        connection.execute(f"SET temp_directory = '{_quoted(folder / 'compacting.tmp')}'")
+        connection.execute(f"SET temp_directory = '{_quoted(folder / _SPILLED)}'")
         connection.execute("SET enable_external_access = false")
         limit_memory(connection)
     return connection

@@ -20,7 +20,9 @@ class Contents:
 
 
 def read_contents(connection: duckdb.DuckDBPyConnection) -> dict[str, Contents]:
-    """Return the contents of every table by name. This reads every table, so DuckDB checks each of its blocks.
+    """Return the number of rows and the digest of every table of the database, by name.
+
+    Every row is read, so DuckDB verifies the checksum of every block.
 
     Raises:
         duckdb.Error: a table cannot be read.
@@ -29,7 +31,7 @@ def read_contents(connection: duckdb.DuckDBPyConnection) -> dict[str, Contents]:
 
 
 def unreadable(connection: duckdb.DuckDBPyConnection) -> Mapping[str, str | None]:
-    """Return, for each table, the reason why it cannot be read, or ``None`` if it can."""
+    """Return, for each table of the database, the reason why it cannot be read, or ``None`` if it can."""
     found: dict[str, str | None] = {}
     for table in table_names(connection):
         try:

@@ -7,20 +7,24 @@ too, and its contents are compared.
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
 import duckdb
 
+from bizcharts_pipeline.core.errors import reason_of
+from bizcharts_pipeline.core.file_lock import abandoned, new_locked_folder, remove_locked_folder
 from bizcharts_pipeline.core.files import open_regular, owner_only, read_regular, sync, write_atomically
 from bizcharts_pipeline.warehouse import closed, migrations
 from bizcharts_pipeline.warehouse.blocks import find_damage
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents, unreadable
-from bizcharts_pipeline.warehouse.database import Database, connect, opening_error
+from bizcharts_pipeline.warehouse.database_file import OWN_TABLE, DatabaseFile, connect, opening_error, tables_of
 from bizcharts_pipeline.warehouse.errors import (
     BackupError,
     DatabaseChanged,
@@ -31,15 +35,15 @@ from bizcharts_pipeline.warehouse.errors import (
 )
 from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
-from bizcharts_pipeline.warehouse.statistics import row_counts
 
 COPY_BYTES = 1 << 30
+_COPYING = ".copying"
 REPAIR = "`bizcharts repair` shows what can be done."
 _USE_ANOTHER = "use another copy."
 
 
-def snapshot(database: Database, destination: Path) -> None:
-    """Write a current copy to ``destination`` for exploration; replaces an earlier copy.
+def snapshot(database: DatabaseFile, destination: Path) -> None:
+    """Write a current copy of the database to ``destination`` for exploration; replaces an earlier copy.
 
     Raises:
         BackupError: ``destination`` is the database itself, another file or in a missing folder, or the copy does not
@@ -48,21 +52,34 @@ def snapshot(database: Database, destination: Path) -> None:
     """
     if destination.resolve() == database.path.resolve():
         raise BackupError(f"{destination} is the database itself; name another file.")
-    if destination.exists() and not _is_ours(destination):
+    if destination.exists() and OWN_TABLE not in tables_of(destination):
         raise BackupError(f"{destination} exists and is not an earlier copy; name another file.")
     if not destination.parent.is_dir():
         raise BackupError(f"{destination}: the folder {destination.parent} does not exist; create it first.")
-    draft = destination.with_name(f".{destination.name}.{os.getpid()}.copying")
-    try:
+    with _new_draft(destination) as draft:
         copy_database(database, draft)
         wal(destination).unlink(missing_ok=True)
         os.replace(draft, destination)
         sync(destination.parent)
-    finally:
-        remove(draft)
 
 
-def copy_database(database: Database, draft: Path) -> dict[str, Contents]:
+@contextmanager
+def _new_draft(destination: Path) -> Iterator[Path]:
+    """Yield the name of an unfinished copy in a locked folder beside ``destination``; first remove those that killed
+    processes left of the same name."""
+    for path in destination.parent.glob(f".{escape(destination.name)}.*{_COPYING}*"):
+        with suppress(OSError), abandoned(path) as is_abandoned:
+            if is_abandoned:
+                remove_locked_folder(path)
+    folder = destination.with_name(f".{destination.name}.{secrets.token_hex(6)}{_COPYING}")
+    with new_locked_folder(folder):
+        try:
+            yield folder / destination.name
+        finally:
+            remove_locked_folder(folder)
+
+
+def copy_database(database: DatabaseFile, draft: Path) -> dict[str, Contents]:
     """Copy ``database``, its log included, to the new file ``draft``; compare the contents of all tables and return
     them.
 
@@ -79,7 +96,10 @@ def copy_database(database: Database, draft: Path) -> dict[str, Contents]:
     if copied != source.tables:
         differing = source.tables.items() ^ copied.items()
         different = ", ".join(sorted({name for name, _ in differing}))
-        raise BackupError(f"The copy of {database.path} does not agree with it in {different}; check the disk.")
+        raise BackupError(
+            f"The copy of {database.path} differs from it in {different}, so there is no backup; check the disk, and "
+            "try again."
+        )
     return copied
 
 
@@ -87,11 +107,11 @@ def copy_file(source: Path, draft: Path) -> None:
     """Copy the DuckDB file ``source``, which no process of ours writes, and its log to the new file ``draft``.
 
     Raises:
-        DatabaseCorrupt: a block has a wrong checksum, or the log is incomplete.
+        DatabaseCorrupt: a block has a wrong checksum, or the log is damaged.
         OSError: the file cannot be read, or the copy cannot be written.
     """
     log = read_log(source)
-    if log and not log.complete:
+    if log and log.damaged:
         raise DatabaseLogCorrupt(f"{cut_log(source, log)} {_USE_ANOTHER.capitalize()}")
     with open_regular(source) as original:
         if damage := find_damage(original):
@@ -103,7 +123,8 @@ def copy_file(source: Path, draft: Path) -> None:
 
 
 def verify(draft: Path, *, named: Path) -> dict[str, Contents]:
-    """Check the copy ``draft``: merge its log into it, read it completely, check its schema, and flush it to disk.
+    """Check the copy ``draft`` of the database: merge its log into it, read it completely, check its schema, and flush
+    it to disk.
 
     Args:
         named: name of the file in errors.
@@ -129,7 +150,8 @@ def verify(draft: Path, *, named: Path) -> dict[str, Contents]:
 
 
 def replay_log(path: Path, damaged: Path, log: Log) -> int:
-    """Write the readable beginning of the ``damaged`` write-ahead log as the log of ``path``, which must not have one.
+    """Write the readable beginning of the ``damaged`` write-ahead log as the log of the DuckDB file ``path``, which
+    must not have one.
 
     Return the number of transactions in it. The caller holds the exclusive database lock.
     """
@@ -150,7 +172,7 @@ def replay_log(path: Path, damaged: Path, log: Log) -> int:
     return least
 
 
-def check_database(database: Database) -> None:
+def check_database(database: DatabaseFile) -> None:
     """Read ``database`` completely.
 
     Raises:
@@ -162,8 +184,8 @@ def check_database(database: Database) -> None:
         pass
 
 
-def all_readable(database: Database) -> bool:
-    """Whether every row of every table can be read, even if the file has other damage."""
+def all_readable(database: DatabaseFile) -> bool:
+    """Whether every row of every table of ``database`` can be read, even if the file has other damage."""
     try:
         with database.read() as connection:
             return not any(unreadable(connection).values())
@@ -181,14 +203,14 @@ class _Source:
 
 
 @contextmanager
-def _verified(database: Database) -> Iterator[_Source]:
+def _verified(database: DatabaseFile) -> Iterator[_Source]:
     """Hold the shared lock, read the database completely, and yield it."""
     # Closing a descriptor drops the locks of the whole process on its file, DuckDB's too: so the files in `after` are
     # closed after the connection.
     with ExitStack() as after, database.read() as connection:
         path = database.path
         log = read_log(path)
-        if log and not log.complete:
+        if log and log.damaged:
             raise DatabaseLogCorrupt(f"{cut_log(path, log)} {REPAIR}")
         file = after.enter_context(open_regular(path))
         damage = find_damage(file)
@@ -204,7 +226,7 @@ def _read_through(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str
     try:
         return read_contents(connection)
     except duckdb.Error as error:
-        raise DatabaseCorrupt(f"{path} is damaged. {_readable(connection)} {REPAIR} ({error})") from None
+        raise DatabaseCorrupt(f"{path} is damaged. {_readable(connection)} {REPAIR} ({reason_of(error)})") from None
 
 
 def _readable(connection: duckdb.DuckDBPyConnection) -> str:
@@ -217,15 +239,6 @@ def _readable(connection: duckdb.DuckDBPyConnection) -> str:
     if not lost:
         return "All tables can be read."
     return f"Not readable: {', '.join(lost)}; the other {len(tables) - len(lost)} tables are readable."
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether ``path`` is a BizCharts database of any version."""
-    try:
-        with closing(connect(path, read_only=True)) as connection, passed_on(connection):
-            return "schema_migrations" in row_counts(connection)
-    except duckdb.Error:
-        return False
 
 
 def _copy_bytes(source: BinaryIO, destination: Path) -> None:
@@ -247,6 +260,6 @@ def _copy_bytes(source: BinaryIO, destination: Path) -> None:
 
 
 def remove(draft: Path) -> None:
-    """Remove an unfinished copy."""
+    """Remove an unfinished copy of the database."""
     for path in (draft, wal(draft)):
         path.unlink(missing_ok=True)

@@ -57,12 +57,14 @@ class DayCoverage:
 
     @property
     def complete(self) -> bool:
-        """Whether the archive's day is complete, or the live poller polled in each of its hours."""
+        """Whether the database covers the day: the archive's day is complete, or the live poller polled in each of its
+        hours.
+        """
         return self.archive == "complete" or self.polled
 
     @property
     def polled(self) -> bool:
-        """Whether the day has ended and the live poller polled in each of its hours."""
+        """Whether the day has ended and, by the polls in the database, the live poller polled in each of its hours."""
         return self.over and self.hours_polled == HOURS
 
 
@@ -95,7 +97,8 @@ class CoverageSummary:
 def coverage(
     connection: duckdb.DuckDBPyConnection, first: date | None = None, last: date | None = None
 ) -> list[DayCoverage]:
-    """Return every known day from the earliest to the newest, limited to ``first`` and ``last`` if given.
+    """Read the coverage of every known day by polls and by the archive from the database, from the earliest to the
+    newest, limited to ``first`` and ``last`` if given.
 
     Today (UTC) has not ended.
     """
@@ -110,7 +113,7 @@ def coverage(
 
 
 def summary(days: Sequence[DayCoverage]) -> CoverageSummary:
-    """Summarize ``days``, which ascend."""
+    """Summarize the coverage by the database of ``days``, which ascend."""
     complete = [day.day for day in days if day.complete]
     return CoverageSummary(
         first=days[0].day if days else None,
@@ -126,7 +129,7 @@ def summary(days: Sequence[DayCoverage]) -> CoverageSummary:
 
 
 def ranges(days: Iterable[date]) -> list[Range]:
-    """Return the contiguous ranges of ``days``, ascending; duplicates count once."""
+    """Return the contiguous ranges of ``days``, such as those without coverage, ascending; duplicates count once."""
     found: list[Range] = []
     for day in sorted(set(days)):
         if found and day - found[-1].last == DAY:

@@ -70,19 +70,19 @@ class DatasetVersion:
 
 
 def model_labels(connection: duckdb.DuckDBPyConnection) -> list[ModelLabel]:
-    """Return every label of a model, ordered by thread."""
+    """Read every label of a model from the database, ordered by thread."""
     rows = connection.execute(_MODEL_LABELS).fetchall()
     return [ModelLabel(thread_id, Version(*version), label) for thread_id, *version, label in rows]
 
 
 def measured_trust(connection: duckdb.DuckDBPyConnection) -> list[MeasuredTrust]:
-    """Return the latest measurement of every version of a labelling model."""
+    """Read from the database the latest measurement of every version of a labelling model."""
     rows = connection.execute(_TRUST).fetchall()
     return [MeasuredTrust(Version(*row[:4]), *row[4:]) for row in rows]
 
 
 def record_dataset(connection: duckdb.DuckDBPyConnection, version: DatasetVersion) -> None:
-    """Make ``version`` the current one of its kind. Call it inside :meth:`Database.write`."""
+    """Store ``version`` in the database as the current data set of its kind. Call it inside :meth:`Database.write`."""
     connection.execute(
         f"DELETE FROM dataset_versions WHERE dataset_version = {literal(version.dataset_version)} "
         f"AND kind = {literal(version.kind)}"
@@ -95,12 +95,12 @@ def record_dataset(connection: duckdb.DuckDBPyConnection, version: DatasetVersio
 
 
 def record_nothing(connection: duckdb.DuckDBPyConnection, now: datetime, kind: str = SHAREGPT) -> None:
-    """Record that no version is current any more. Call it inside :meth:`Database.write`."""
+    """Store in the database that no data set of the kind is current any more. Call it inside :meth:`Database.write`."""
     record_dataset(connection, DatasetVersion(NONE, kind, "", 0, 0, {}, now))
 
 
 def current_dataset(connection: duckdb.DuckDBPyConnection, kind: str = SHAREGPT) -> DatasetVersion | None:
-    """Return the current data set; ``None`` before the first, and if the last run made none."""
+    """Read the current data set from the database; ``None`` before the first, and if the last run made none."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM dataset_versions WHERE kind = {literal(kind)} "
         "ORDER BY created_at DESC, dataset_version LIMIT 1"
@@ -112,7 +112,7 @@ def current_dataset(connection: duckdb.DuckDBPyConnection, kind: str = SHAREGPT)
 
 
 def rare_classes(version: DatasetVersion) -> list[str]:
-    """Return the classes that have less than :data:`MIN_SHARE` of the rows, with their share."""
+    """Return the classes that have less than :data:`MIN_SHARE` of the rows of a stored data set, with their share."""
     rows = version.train_rows + version.validation_rows
     counts = Counter[str]()
     for classes in version.classes.values():
@@ -121,12 +121,12 @@ def rare_classes(version: DatasetVersion) -> list[str]:
 
 
 def withdrawn_pictures(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Return the SHA-256 of every picture that was blocked, or purged because the board deleted it."""
+    """Read from the database the SHA-256 of every picture that was blocked, or purged because the board deleted it."""
     return {sha256 for (sha256,) in connection.execute(_WITHDRAWN).fetchall()}
 
 
 def perceptual_hashes(connection: duckdb.DuckDBPyConnection, sha256s: Collection[str]) -> dict[str, str]:
-    """Return the perceptual hash by SHA-256, for the contents that have one."""
+    """Read from the database the pictures' perceptual hashes by SHA-256, for the contents that have one."""
     wanted = table([{"sha256": sha256} for sha256 in sha256s], {"sha256": "VARCHAR"})
     rows = connection.execute(
         "SELECT DISTINCT sha256, perceptual_hash FROM thumbnails "

@@ -54,13 +54,13 @@ class DriftRow:
 
 
 def append_report(connection: duckdb.DuckDBPyConnection, rows: Sequence[DriftRow]) -> None:
-    """Append the rows of days and models that have no report yet. Call it inside :meth:`Database.write`."""
+    """Store the drift reports of days and models that have none yet. Call it inside :meth:`Database.write`."""
     values = [asdict(row) | {"day": row.day.isoformat(), "details": dict(row.details)} for row in rows]
     connection.execute(_INSERT.format(rows=table(values, _COLUMNS)))
 
 
 def reports_since(connection: duckdb.DuckDBPyConnection, model_version: str, first: date) -> dict[date, list[DriftRow]]:
-    """Return the reports of a model from ``first`` on, by day."""
+    """Read the drift reports of a model from ``first`` on from the database, by day."""
     found: dict[date, list[DriftRow]] = {}
     for row in _select(connection, f"model_version = {literal(model_version)} AND day >= DATE '{first.isoformat()}'"):
         found.setdefault(row.day, []).append(row)
@@ -70,14 +70,16 @@ def reports_since(connection: duckdb.DuckDBPyConnection, model_version: str, fir
 def newest_report(
     connection: duckdb.DuckDBPyConnection, model_version: str, as_of: datetime | None = None
 ) -> list[DriftRow]:
-    """Return the newest report of a model that had been made by ``as_of`` (naive UTC); empty if there is none."""
+    """Read from the database the newest drift report of a model that had been made by ``as_of`` (naive UTC); empty if
+    there is none.
+    """
     made = "TRUE" if as_of is None else f"computed_at <= {literal(as_of)}"
     of_model = f"model_version = {literal(model_version)} AND {made}"
     return _select(connection, f"{of_model} AND day = (SELECT max(day) FROM drift_reports WHERE {of_model})")
 
 
 def standing_alarm(connection: duckdb.DuckDBPyConnection) -> DriftRow | None:
-    """Return the verdict of the champion's newest report if it is an alarm."""
+    """Read from the database the verdict of the champion's newest drift report if it is an alarm."""
     present = champion(connection)
     rows = newest_report(connection, present.model_version) if present else []
     return next((row for row in rows if row.measure == VERDICT and row.alarm), None)

@@ -1,6 +1,11 @@
-"""Errors of the database file and its connections."""
+"""Errors of the database and its connections."""
+
+import re
 
 from bizcharts_pipeline.core.errors import BizchartsError
+
+DISK_FAILED = "Input/output error"  # in a message of DuckDB
+_FULL = re.compile(r"No space left|File too large|quota exceeded|Could not write all bytes", re.IGNORECASE)
 
 
 class DatabaseError(BizchartsError):
@@ -12,7 +17,7 @@ class DatabaseBusy(DatabaseError):
 
 
 class DatabaseUnavailable(DatabaseError):
-    """The file cannot be accessed: missing folder, no permission."""
+    """The database cannot be accessed: missing folder, no permission, a server that does not answer."""
 
 
 class DatabaseLost(DatabaseUnavailable):
@@ -55,5 +60,18 @@ class UnknownCatalog(DatabaseError):
     """The source answered "not modified", but for another catalogue than the last one recorded here."""
 
 
+class NotAFile(DatabaseError):
+    """A command for DuckDB files was given another database; the message says what to use instead."""
+
+
+class MoveFailed(DatabaseError):
+    """A database was not moved; the source is as it was, and the target cannot be used."""
+
+
 class BackupError(DatabaseError):
     """A copy was not made or not restored; nothing was replaced."""
+
+
+def disk_is_full(message: str) -> bool:
+    """Return whether DuckDB's ``message`` says that a disk is full; a failing disk, too, writes less than it should."""
+    return bool(_FULL.search(message)) and DISK_FAILED not in message

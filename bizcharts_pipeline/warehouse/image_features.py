@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import duckdb
 
-from bizcharts_pipeline.warehouse.values import literal, quoted, table
+from bizcharts_pipeline.warehouse.values import inserted, literal, quoted, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,9 @@ class WaitingImage:
 
 
 def waiting_images(connection: duckdb.DuckDBPyConnection, extractor: str, limit: int) -> list[WaitingImage]:
-    """Return at most ``limit`` stored thumbnails that ``extractor`` has not read, of the newest threads first."""
+    """Read from the database at most ``limit`` stored thumbnails that ``extractor`` has not read, of the newest threads
+    first.
+    """
     rows = connection.execute(_WAITING.format(extractor=literal(extractor), limit=int(limit))).fetchall()
     return [WaitingImage(*row) for row in rows]
 
@@ -93,8 +95,9 @@ def save_features(
     found: ImageFeatures | str,
     computed_at: datetime,
 ) -> None:
-    """Insert or replace the features of a picture, or the reason why it has none. Call it inside
-    :meth:`Database.write`."""
+    """Store the features of a picture in the database, or the reason why it has none. Call it inside
+    :meth:`Database.write`.
+    """
     row: dict[str, object] = {"sha256": sha256, "extractor": extractor, "computed_at": computed_at}
     if isinstance(found, str):
         row |= {"problem": found}
@@ -112,7 +115,7 @@ def save_features(
 
 
 def features_of(connection: duckdb.DuckDBPyConnection, hashes: Collection[str]) -> dict[str, ImageFeatures]:
-    """Return the features of the pictures with these SHA-256, as far as they are known."""
+    """Read from the database the features of the pictures with these SHA-256, as far as they are known."""
     if not hashes:
         return {}
     names = ", ".join(map(quoted, sorted(set(hashes))))
@@ -130,7 +133,7 @@ def features_from_row(
     vector: bytes,
     extractor: str,
 ) -> ImageFeatures:
-    """Return the features of a row of the table."""
+    """Return a picture's features from their row in the database."""
     import numpy as np  # which most that read this module's names do without
 
     numbers = np.frombuffer(vector, "<f2").astype(np.float32)
@@ -138,7 +141,9 @@ def features_from_row(
 
 
 def picture_texts(connection: duckdb.DuckDBPyConnection, since: datetime) -> list[tuple[int, str]]:
-    """Return (thread, text in its picture) of the thumbnails fetched since then in which text was found."""
+    """Read from the database (thread, text in its picture) of the thumbnails fetched since then in which text was
+    found.
+    """
     return connection.execute(
         "SELECT p.thread_id, f.ocr_text FROM thumbnails AS p JOIN image_features AS f ON f.sha256 = p.sha256 "
         "WHERE p.kind = 'thumbnail' AND p.status = 'stored' AND f.ocr_text <> '' "
@@ -147,19 +152,20 @@ def picture_texts(connection: duckdb.DuckDBPyConnection, since: datetime) -> lis
 
 
 def add_mentions(connection: duckdb.DuckDBPyConnection, mentions: Iterable[tuple[int, str, float, str]]) -> int:
-    """Add coins (thread, symbol, confidence, source) that their threads' texts do not name; return how many. Call it
-    inside :meth:`Database.write`."""
+    """Store the coins (thread, symbol, confidence, source) that their threads' texts do not name; return how many. Call
+    it inside :meth:`Database.write`.
+    """
     columns = {"thread_id": "BIGINT", "coin_symbol": "VARCHAR", "confidence": "DOUBLE", "mention_source": "VARCHAR"}
     rows = table([dict(zip(columns, mention, strict=True)) for mention in mentions], columns)
-    added = connection.execute(
+    return inserted(
+        connection,
         f"INSERT INTO coin_mentions BY NAME SELECT * FROM {rows} AS new WHERE NOT EXISTS (FROM coin_mentions AS known "
-        "WHERE known.thread_id = new.thread_id AND known.coin_symbol = new.coin_symbol) RETURNING 1"
+        "WHERE known.thread_id = new.thread_id AND known.coin_symbol = new.coin_symbol)",
     )
-    return len(added.fetchall())
 
 
 def feature_counts(connection: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
-    """Return the number of pictures by kind; ``none`` for those without features."""
+    """Read from the database the number of pictures by kind; ``none`` for those without features."""
     return dict(
         connection.execute(
             "SELECT coalesce(kind, 'none'), count(*) FROM image_features GROUP BY ALL ORDER BY 1"

@@ -48,8 +48,9 @@ class PictureLabels:
 def labels_of_pictures(
     connection: duckdb.DuckDBPyConnection, thread_ids: Collection[int], as_of: datetime | None = None
 ) -> dict[int, PictureLabels]:
-    """Return the labels, by ``as_of``, of other posts with a picture within ``NEAR_BITS`` of that of each thread;
-    threads without any are left out."""
+    """Read from the database the labels, by ``as_of``, of other posts with a picture within ``NEAR_BITS`` of that of
+    each thread; threads without any are left out.
+    """
     if not thread_ids:
         return {}
     known = literal(as_of) if as_of else "TIMESTAMP 'infinity'"

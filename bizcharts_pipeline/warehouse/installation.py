@@ -17,12 +17,15 @@ from pathlib import Path
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.files import is_special, read_regular, write_atomically
 from bizcharts_pipeline.core.private import check_owner, tighten
-from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
+from bizcharts_pipeline.settings import LAKE, MOTHERDUCK, REPOSITORY_ROOT, Settings
 from bizcharts_pipeline.warehouse.errors import DatabaseLost, DatabaseUnavailable
 from bizcharts_pipeline.warehouse.swap import journal
 
 DATABASE = "bizcharts.duckdb"  # in the home, if the settings name no other file
+# Suffixes of the files that go with it.
+BESIDE_DATABASE = (".wal", ".lock", ".turn", ".checkpoint", ".closed", ".changed")
 MARK = "installation.json"  # in the home: the installation has had a database
+LAKE_MARK = "lake.json"  # in the home: the installation has had a lake
 FIRST_START = "installation.new"  # in the home: the first database is being created
 OUTSIDE = "installations"  # folder in DAGSTER_HOME, one file per home
 _REMEDY = (
@@ -46,34 +49,42 @@ _LEFTOVERS = (
 
 @dataclass(frozen=True)
 class Installation:
-    """One installation: its ``home`` and the DuckDB file ``database``, both absolute."""
+    """One installation: its ``home`` and the DuckDB file ``database``, both absolute; ``None``: its database is no
+    file."""
 
     home: Path
-    database: Path
+    database: Path | None
 
     @classmethod
     def of(cls, settings: Settings) -> "Installation":
         """Return the installation described by ``settings``."""
-        return cls(settings.home_path, settings.database_path)
+        is_file = not settings.database_name.startswith((LAKE, MOTHERDUCK))
+        return cls(settings.home_path, Path(settings.database_name) if is_file else None)
 
     def check(self) -> None:
-        """Check that the database exists or that this is a first start.
+        """Check that the installation's database exists or that this is a first start.
 
         Raises:
-            DatabaseUnavailable: a file is in the place of the home or of a folder above it.
+            DatabaseUnavailable: a file is in the place of the home or of a folder above it; or the folder of the home
+                does not exist.
             DatabaseCorrupt: another file than a database is in its place.
             DatabaseLost: the database is missing or empty, and the installation has had one.
             ForeignHome: the home belongs to another user, and this one has no access.
         """
-        folders = (self.home, *self.home.parents, *self.database.parents)
+        folders = (self.home, *self.home.parents, *(self.database.parents if self.database else ()))
         if blocked := next((path for path in folders if os.path.isfile(path)), None):
             raise DatabaseUnavailable(
-                f"{self.database}: there is no database ({blocked} is not a folder). Correct BIZCHARTS_HOME or "
-                "BIZCHARTS_DATABASE."
+                f"{self.database or self.home}: there is no database ({blocked} is not a folder). Correct "
+                "BIZCHARTS_HOME or BIZCHARTS_DATABASE."
+            )
+        if not self.home.parent.is_dir():  # a typing error, most likely
+            raise DatabaseUnavailable(
+                f"{self.database or self.home}: there is no database (the folder {self.home.parent} does not exist). "
+                "Correct BIZCHARTS_HOME, or create the folder."
             )
         if not os.access(self.home, os.R_OK | os.X_OK):
             check_owner(self.home)
-        if journal(self.database).exists():
+        if self.database is None or journal(self.database).exists():
             return  # a restore was interrupted: the next process to open the database finishes it
         if is_missing(self.database) and (evidence := self._evidence()):
             state = "is empty" if self.database.exists() else "is missing"
@@ -83,11 +94,15 @@ class Installation:
 
     def has_lost_database(self) -> bool:
         """Whether the database is missing or empty, although the installation has had one."""
-        return is_missing(self.database) and self._evidence() is not None
+        return self._lacks_file() and self._evidence() is not None
+
+    def has_existed(self) -> bool:
+        """Whether the installation has a database, or has had one."""
+        return not self._lacks_file() or self._evidence() is not None
 
     def begin(self) -> None:
-        """Prepare a first start if there is no database; files put into the home from now on are no evidence of an
-        earlier one.
+        """Prepare the installation's first start if there is no database; files put into the home from now on are no
+        evidence of an earlier one.
 
         Raises:
             DatabaseLost: as :meth:`check`.
@@ -96,12 +111,12 @@ class Installation:
         check_owner(self.home)
         self.check()
         self.tighten()
-        if is_missing(self.database) and not (self.home / FIRST_START).exists():
+        if self._lacks_file() and not (self.home / FIRST_START).exists():
             with suppress(OSError):  # creating the database will report the fault of the folder
                 write_atomically(self.home / FIRST_START, b"The first database of this installation is being made.\n")
 
     def tighten(self) -> None:
-        """Remove other users' access to the home, left by an older version or a copy; once per process.
+        """Remove other users' access to the installation's home, left by an older version or a copy; once per process.
 
         A folder that is not known as a home is left alone: ``BIZCHARTS_HOME`` may be mistyped.
         """
@@ -110,9 +125,20 @@ class Installation:
             own = self.home if self.home not in (Path.home(), REPOSITORY_ROOT) else self.home / "ledgers"
             tighten([own, *(self.home / name for name in FOLDERS)], [])
 
+    def _lacks_file(self) -> bool:
+        return self.database is not None and is_missing(self.database)
+
     def _is_home(self) -> bool:
         """Whether the home has a mark of BizCharts, or is empty."""
-        marks = (MARK, FIRST_START, "known-ledgers", "ledgers/labels.sqlite", "ledgers/pods.sqlite", "serve.lock")
+        marks = (
+            MARK,
+            FIRST_START,
+            "known-ledgers",
+            "ledgers/labels.sqlite",
+            "ledgers/pods.sqlite",
+            "serve.lock",
+            "lake.json",
+        )
         if any((self.home / mark).exists() for mark in marks) or not is_missing(self.home / DATABASE):
             return True
         return self.home.is_dir() and not any(self.home.iterdir())
@@ -120,10 +146,9 @@ class Installation:
     def tighten_database(self) -> None:
         """Remove other users' access to the database and the files beside it, which has been opened: it is BizCharts's
         own; once per process."""
-        if self.database not in _TIGHTENED_DATABASES:
+        if self.database and self.database not in _TIGHTENED_DATABASES:
             _TIGHTENED_DATABASES.add(self.database)
-            suffixes = ("", ".wal", ".lock", ".turn", ".checkpoint", ".closed", ".changed")
-            tighten([], [Path(f"{self.database}{suffix}") for suffix in suffixes])
+            tighten([], [Path(f"{self.database}{suffix}") for suffix in ("", *BESIDE_DATABASE)])
 
     def confirm(self) -> None:
         """Mark that the installation has a database; if it is marked already, this costs two file checks."""
@@ -138,7 +163,9 @@ class Installation:
             (self.home / FIRST_START).unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Delete the marks: the next start is a first start, whatever files the home holds."""
+        """Delete the marks that the installation has had a database: the next start is a first start, whatever files
+        the home holds.
+        """
         for mark in (self.home / MARK, _outside_mark(self.home)):
             if mark is not None:
                 mark.unlink(missing_ok=True)
@@ -154,6 +181,8 @@ class Installation:
         return next((f"{left} exists" for left in self._leftovers()), None)
 
     def _leftovers(self) -> Iterator[Path]:
+        if self.database is None:
+            return
         for suffix in (".wal", ".checkpoint"):
             yield from (log for log in [Path(f"{self.database}{suffix}")] if log.exists())
         yield from self.database.parent.glob(f"{self.database.name}.before-*")
@@ -162,7 +191,8 @@ class Installation:
 
 
 def check_home(home: Path) -> None:
-    """Check that ``home`` still exists or is new; for components that keep records there outside the database.
+    """Check that the installation's ``home`` still exists or is new; for components that keep records there outside the
+    database.
 
     Raises:
         DatabaseLost: the home has had a database, and all its content is missing.

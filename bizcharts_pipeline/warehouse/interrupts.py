@@ -10,7 +10,7 @@ _INTERRUPTED = "Query interrupted"
 
 @contextmanager
 def passed_on(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Re-raise an exception that a signal handler raised during a statement, for example ``KeyboardInterrupt``.
+    """Re-raise an exception that a signal handler raised during a DuckDB statement, for example ``KeyboardInterrupt``.
 
     DuckDB replaces that exception by a ``RuntimeError``, which callers would take for a failure, and leaves the
     statement running: a rollback would wait for its end. So the statement is interrupted first.
@@ -27,7 +27,7 @@ def passed_on(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Run a transaction: committed at the end, rolled back on any exception, which is raised again."""
+    """Run a transaction of the database: committed at the end, rolled back on any exception, which is raised again."""
     connection.begin()
     try:
         with passed_on(connection):

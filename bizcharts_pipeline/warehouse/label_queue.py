@@ -125,7 +125,8 @@ def draw_posts(
     pool: int,
     differing: int,
 ) -> Draw:
-    """Draw from the unlabelled posts; the same ``salt`` draws the same sample from the same posts.
+    """Draw posts for the labelling queue from the unlabelled ones in the database; the same ``salt`` draws the same
+    sample from the same posts.
 
     ``barred`` threads and their near-duplicates are left out; ``random``, ``recent``, ``pool`` and ``differing`` are
     the sizes of the samples.
@@ -152,14 +153,16 @@ def draw_posts(
 
 
 def askable_again(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> dict[int, int]:
-    """Return those of the labelled ``threads`` that may be shown again, with their clusters."""
+    """Read from the database those of the labelled ``threads`` that may be shown again, with their clusters."""
     return dict(connection.execute(_AGAIN.format(wanted=as_table(threads))).fetchall()) if threads else {}
 
 
 def stored_scores(
     connection: duckdb.DuckDBPyConnection, model_version: str, threads: Collection[int]
 ) -> dict[int, tuple[float, float, float]]:
-    """Return a model's probabilities (bearish, neutral, bullish) for those of ``threads`` that it has scored."""
+    """Read from the database a model's probabilities (bearish, neutral, bullish) for those of ``threads`` that it has
+    scored.
+    """
     sql = _SCORES.format(version=literal(model_version), wanted=as_table(threads))
     return {
         thread: (bearish, neutral, bullish) for thread, bearish, neutral, bullish in connection.execute(sql).fetchall()
@@ -167,7 +170,7 @@ def stored_scores(
 
 
 def replace_queue(connection: duckdb.DuckDBPyConnection, posts: Sequence[QueuedPost], built_at: datetime) -> None:
-    """Replace the complete queue. Call it inside :meth:`Database.write`."""
+    """Store the labelling queue, replacing the complete earlier one. Call it inside :meth:`Database.write`."""
     connection.execute("DELETE FROM label_queue")
     if posts:
         rows = table([asdict(post) for post in posts], _QUEUE)
@@ -175,5 +178,5 @@ def replace_queue(connection: duckdb.DuckDBPyConnection, posts: Sequence[QueuedP
 
 
 def first_queued(connection: duckdb.DuckDBPyConnection, limit: int = 20) -> Preview:
-    """Return the first rows of the queue."""
+    """Read the first rows of the labelling queue from the database."""
     return preview(connection, _PREVIEW, limit)

@@ -9,8 +9,8 @@ from bizcharts_pipeline.warehouse.values import table
 
 
 def labelled_threads(ledger: Collection[int] = ()) -> str:
-    """Return SQL that selects the ``thread_id`` of every thread that is gold, labelled or skipped, by a person or a
-    model.
+    """Return SQL that selects from the database the ``thread_id`` of every thread that is gold, labelled or skipped, by
+    a person or a model.
 
     ``ledger`` holds the threads of the label ledger, which is ahead of the database.
     """
@@ -21,16 +21,18 @@ def labelled_threads(ledger: Collection[int] = ()) -> str:
 
 
 def stored_gold(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str, datetime]]:
-    """Return the rows of ``gold_split``: thread, period, time of freezing; ordered by thread."""
+    """Read the gold posts from the database, the rows of ``gold_split``: thread, period, time of freezing; ordered by
+    thread.
+    """
     return connection.execute("SELECT thread_id, period, frozen_at FROM gold_split ORDER BY thread_id").fetchall()
 
 
-def unknown_threads(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> int:
-    """Return how many of ``threads`` have no post in the database."""
-    rows = connection.execute(
-        f"SELECT count(*) FROM {as_table(threads)} WHERE thread_id NOT IN (SELECT thread_id FROM thread_ops)"
-    ).fetchall()
-    return int(rows[0][0])
+def times_of_posts(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> dict[int, datetime]:
+    """Read from the database when each of ``threads`` was posted (naive UTC); those without a stored post are left
+    out.
+    """
+    rows = connection.execute(f"SELECT thread_id, posted_at FROM thread_ops JOIN {as_table(threads)} USING (thread_id)")
+    return dict(rows.fetchall())
 
 
 def as_table(threads: Collection[int]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from bizcharts_pipeline.warehouse.previews import Preview, preview
-from bizcharts_pipeline.warehouse.values import table
+from bizcharts_pipeline.warehouse.values import literal, table
 
 # In the order of the table and of the fields of a label.
 LABEL_COLUMNS = {
@@ -62,11 +62,35 @@ GROUP BY thread_id, labeler_id, labeled_at, origin HAVING count(*) > 1
 ORDER BY 1 LIMIT 20
 """
 
+# A picture that is not stored cannot be learned from. As where posts are read for training, the text of a post that is
+# known only from its labels is the labels'. Of the posts, a big table, only the labelled ones are read.
+_LEARNABLE = """
+WITH newest AS (
+    FROM training_labels
+    QUALIFY row_number() OVER (PARTITION BY thread_id, labeler_id ORDER BY labeled_at DESC) = 1
+), votes AS (
+    SELECT thread_id, count(*) AS votes, max(count(*)) OVER (PARTITION BY thread_id) AS most
+    FROM newest WHERE sentiment_rating IS NOT NULL GROUP BY thread_id, sentiment_rating
+), rated AS (
+    SELECT thread_id, bool_or(concat(subject_snapshot, text_snapshot) <> '') AS has_text FROM training_labels
+    WHERE thread_id IN (SELECT thread_id FROM votes GROUP BY thread_id HAVING count_if(votes = most) = 1)
+      AND thread_id NOT IN (SELECT thread_id FROM gold_split)
+      AND thread_id NOT IN (SELECT thread_id FROM training_labels WHERE flag = 'illegal')
+    GROUP BY thread_id
+), known AS (
+    SELECT o.thread_id, concat(o.subject, o.op_text_clean) <> '' AS has_text
+    FROM rated JOIN thread_ops AS o ON o.thread_id = rated.thread_id
+)
+SELECT l.thread_id FROM rated AS l LEFT JOIN known AS t ON t.thread_id = l.thread_id WHERE {has_content}
+"""
+_HAS_TEXT = "coalesce(t.has_text, l.has_text)"
+_HAS_PICTURE = "l.thread_id IN (SELECT thread_id FROM thumbnails WHERE kind = 'thumbnail' AND status = 'stored')"
+
 Row = tuple[Any, ...]
 
 
 def stored_labels(connection: duckdb.DuckDBPyConnection) -> list[Row]:
-    """Return the rows of ``training_labels``, with the columns ``LABEL_COLUMNS``."""
+    """Read people's labels from the database: the rows of ``training_labels``, with the columns ``LABEL_COLUMNS``."""
     return connection.execute(f"SELECT {_NAMES} FROM training_labels").fetchall()
 
 
@@ -88,7 +112,7 @@ def label_changes(keys: Collection[Row], rows: Sequence[Row]) -> list[str]:
 
 
 def replace_gold(connection: duckdb.DuckDBPyConnection, posts: Sequence[tuple[int, str, datetime]]) -> None:
-    """Replace the content of ``gold_split`` by ``posts`` (thread, period, time of freezing).
+    """Store ``posts`` (thread, period, time of freezing) as the whole content of ``gold_split``.
 
     Call it inside :meth:`Database.write`.
     """
@@ -99,12 +123,33 @@ def replace_gold(connection: duckdb.DuckDBPyConnection, posts: Sequence[tuple[in
 
 
 def labellers(connection: duckdb.DuckDBPyConnection, limit: int = 20) -> Preview:
-    """Return each labeller's number of posts by class; only the newest label of a post counts."""
+    """Read from the database each labeller's number of posts by class; only the newest label of a post counts."""
     return preview(connection, _NEWEST, limit)
 
 
+def median_seconds(connection: duckdb.DuckDBPyConnection, at_most: float) -> float | None:
+    """Read from the database the median seconds per label; longer ones than ``at_most`` do not count. ``None`` if none
+    was timed.
+    """
+    row = connection.execute(
+        f"SELECT median(seconds) FROM training_labels WHERE seconds <= {literal(at_most)}"
+    ).fetchone()
+    return row[0] if row else None
+
+
+def learnable_posts(connection: duckdb.DuckDBPyConnection, *, by_text: bool, by_picture: bool) -> set[int]:
+    """Read from the database the posts that have a majority among people's ratings, are not gold, and have a text, or a
+    stored picture, for a model that learns by one of them or by either.
+
+    A training leaves out a few of them: near-duplicates of gold.
+    """
+    has_content = " OR ".join([_HAS_TEXT] * by_text + [_HAS_PICTURE] * by_picture)
+    sql = _LEARNABLE.format(has_content=has_content)
+    return {thread_id for (thread_id,) in connection.execute(sql).fetchall()}
+
+
 def invalid_labels(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return labels that are neither 1 to 3 nor skipped, or that are stored twice; at most 20."""
+    """Read from the database labels that are neither 1 to 3 nor skipped, or that are stored twice; at most 20."""
     return [row[0] for row in connection.execute(_INVALID).fetchall()]
 
 

@@ -59,7 +59,7 @@ def acquire(database: Path, *, exclusive: bool, deadline: float) -> int | None:
 
 
 def release(descriptor: int | None) -> None:
-    """Release the lock returned by :func:`acquire`."""
+    """Release the lock of the database returned by :func:`acquire`."""
     if descriptor is None:
         return
     # Unlocked explicitly: a forked child that inherited the descriptor would keep the lock after our close.
@@ -92,7 +92,8 @@ def _take(descriptor: int | None, operation: int, deadline: float, lock_path: Pa
 
 
 def holders(lock_path: Path) -> list[int]:
-    """Return the processes that hold ``lock_path``; empty without ``/proc/locks``."""
+    """Return the ids of the processes that hold the database's lock file ``lock_path``; empty without
+    ``/proc/locks``."""
     try:
         inode = str(lock_path.stat().st_ino)
         lines = Path("/proc/locks").read_text().splitlines()

@@ -1,19 +1,22 @@
 """Integrity check of a DuckDB write-ahead log (WAL).
 
 DuckDB takes a log that ends within an entry for one cut off by a kill, and silently drops the rest. A flipped bit in an
-entry's length looks the same, so this module follows the frames of all entries. The entries' contents have checksums,
-which DuckDB checks itself when it replays the log.
+entry's length looks the same to it, so this module follows the frames of all entries: the rest that a killed process
+leaves has no commit, as that is written last. The entries' contents have checksums, which DuckDB checks itself when it
+replays the log.
 """
 
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from bizcharts_pipeline.core.files import open_regular
 
 _HEAD = bytes.fromhex("640062650002ffff")  # an entry of the type "version", 2
 _ENTRY = struct.Struct("<QQ")  # bytes, checksum
 _COMMIT = bytes.fromhex("640064ffff")  # the entry that ends a transaction
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,16 @@ class Log:
     bytes: int
     commits: tuple[int, ...]  # end of each transaction
     head: bool = True  # whether it begins with a valid header
+    damaged: bool = False  # whether a commit follows the last readable entry
 
     @property
     def complete(self) -> bool:
-        """Whether it ends with a complete transaction."""
+        """Whether the database file's log ends with a complete transaction."""
         return self.head and self.bytes == (self.commits[-1] if self.commits else len(_HEAD))
 
     @property
     def rest(self) -> int:
-        """How many bytes follow the last complete transaction."""
+        """How many bytes of the database file's log follow the last complete transaction."""
         return self.bytes - (self.commits[-1] if self.commits else 0)
 
 
@@ -71,12 +75,21 @@ def read_log(path: Path) -> Log | None:
                 commits.append(file.tell())
             elif length != len(_COMMIT):
                 file.seek(length, 1)
-        return Log(size, tuple(commits))
+        return Log(size, tuple(commits), damaged=_has_commit(file, commits[-1] if commits else 0))
 
 
 def cut_log(path: Path, log: Log) -> str:
-    """Return the message for a log that does not end with a complete transaction."""
-    return (
-        f"{wal(path)}: the last {log.rest:,} of {log.bytes:,} bytes are an incomplete transaction, because of a kill "
-        "or damage; they are ignored."
-    )
+    """Return the message for a log of a DuckDB file that does not end with a complete transaction."""
+    what = "are damaged" if log.damaged else "are an incomplete transaction of a killed process"
+    cut = "" if log.damaged else " If none was killed, the file was cut, and newer entries are missing too."
+    return f"{wal(path)}: the last {log.rest:,} of {log.bytes:,} bytes {what}; they are ignored.{cut}"
+
+
+def _has_commit(file: BinaryIO, begin: int) -> bool:
+    file.seek(begin)
+    before = b""
+    while chunk := file.read(_CHUNK):
+        if _COMMIT in before + chunk:
+            return True
+        before = chunk[1 - len(_COMMIT) :]
+    return False

@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )
 """
 
+_OTHER_TABLES = "SELECT 1 FROM duckdb_tables() WHERE NOT temporary AND database_name = current_database() LIMIT 1"
+# A lake has no keys. Nothing relies on the one that a migration declares: every write is a MERGE.
+_KEY = " PRIMARY KEY"
+
 
 @dataclass(frozen=True)
 class Migration:
@@ -35,7 +39,9 @@ class Migration:
 
 
 def read_migrations(folder: Path) -> tuple[Migration, ...]:
-    """Read the ``NNNN_name.sql`` files in order; raises :class:`MigrationError` unless numbered 1, 2, 3 …."""
+    """Read the database's migrations, the ``NNNN_name.sql`` files, in order; raises :class:`MigrationError` unless
+    numbered 1, 2, 3 ….
+    """
     found = []
     for path in sorted(folder.glob("*.sql")):
         if not (match := _FILE_NAME.fullmatch(path.name)):
@@ -49,12 +55,12 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
 
 @cache
 def known_migrations() -> tuple[Migration, ...]:
-    """Return the migrations of this program."""
+    """Return the database migrations of this program."""
     return read_migrations(FOLDER)
 
 
 def pending(connection: duckdb.DuckDBPyConnection, known: Sequence[Migration]) -> list[Migration]:
-    """Return the migrations still to be applied.
+    """Return the migrations still to be applied to the database.
 
     Raises:
         ForeignDatabase: the database holds tables, but not those of BizCharts.
@@ -64,7 +70,7 @@ def pending(connection: duckdb.DuckDBPyConnection, known: Sequence[Migration]) -
     try:
         applied = connection.execute("SELECT version, name, sha256 FROM schema_migrations").fetchall()
     except duckdb.CatalogException:
-        if connection.execute("SELECT 1 FROM duckdb_tables() WHERE NOT temporary LIMIT 1").fetchone():
+        if connection.execute(_OTHER_TABLES).fetchone():
             raise ForeignDatabase("It holds tables, but is not a BizCharts database (no schema_migrations).") from None
         return list(known)
     by_version = {migration.version: migration for migration in known}
@@ -83,13 +89,22 @@ def pending(connection: duckdb.DuckDBPyConnection, known: Sequence[Migration]) -
     return [migration for migration in known if migration.version not in done]
 
 
-def apply(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], applied_at: datetime) -> None:
-    """Apply ``migrations`` in order, each in its own transaction together with its row in ``schema_migrations``."""
+def apply(
+    connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], applied_at: datetime, *, keys: bool = True
+) -> None:
+    """Apply ``migrations`` in order, each in its own transaction together with its row in ``schema_migrations``;
+    without ``keys`` for a database that has none."""
     for migration in migrations:
         with transaction(connection):
-            connection.execute(_CREATE_LEDGER)
-            connection.execute(migration.sql)
+            create_tables(connection, [migration], keys=keys)
             connection.execute(
                 f"INSERT INTO schema_migrations VALUES ({migration.version}, {literal(migration.name)}, "
                 f"{literal(applied_at)}, {literal(migration.sha256)})"
             )
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], *, keys: bool = True) -> None:
+    """Execute ``migrations`` without recording them in ``schema_migrations``, in the caller's transaction."""
+    connection.execute(_CREATE_LEDGER)
+    for migration in migrations:
+        connection.execute(migration.sql if keys else migration.sql.replace(_KEY, ""))

@@ -6,16 +6,15 @@ sighting times before a post's creation are set to its creation. Labels stay as 
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import duckdb
 
-from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT
+from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, SLACK
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.retention import OF_THREADS
 from bizcharts_pipeline.warehouse.values import literal
 
-SLACK = timedelta(minutes=10)  # a tick that runs at the same time
 _DELETED = {
     "catalog_snapshots": "snapshot_at",
     "thread_observations": "seen_at",
@@ -52,7 +51,8 @@ class Misdated:
 
 
 def repair(database: Database, now: datetime, *, dry_run: bool = False) -> list[Misdated]:
-    """Delete or re-date all rows dated by a wrong clock, in one transaction; ``now`` (naive UTC) must be right.
+    """Delete or re-date all rows of the database dated by a wrong clock, in one transaction; ``now`` (naive UTC) must
+    be right.
 
     Raises:
         DatabaseError: as :meth:`Database.write`; nothing was changed.

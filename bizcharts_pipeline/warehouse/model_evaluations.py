@@ -8,6 +8,7 @@ from datetime import datetime
 
 import duckdb
 
+from bizcharts_pipeline.warehouse.models import ModelVersion
 from bizcharts_pipeline.warehouse.values import literal, table
 
 Probabilities = tuple[float, float, float]  # bearish, neutral, bullish
@@ -109,7 +110,7 @@ class Decision:
 def save_gold_scores(
     connection: duckdb.DuckDBPyConnection, model_version: str, scores: Mapping[int, Probabilities], now: datetime
 ) -> None:
-    """Replace a model's scores of the given gold posts. Call it inside :meth:`Database.write`."""
+    """Store a model's scores of the given gold posts, replacing earlier ones. Call it inside :meth:`Database.write`."""
     rows = table([dict(zip(_SCORES, (thread, *p), strict=True)) for thread, p in scores.items()], _SCORES)
     version = literal(model_version)
     connection.execute(
@@ -121,7 +122,7 @@ def save_gold_scores(
 
 
 def gold_scores(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[int, Probabilities]]:
-    """Return the score each model gave to each gold post, by model version and thread."""
+    """Read from the database the score each model gave to each gold post, by model version and thread."""
     found: defaultdict[str, dict[int, Probabilities]] = defaultdict(dict)
     rows = connection.execute(f"SELECT model_version, {', '.join(_SCORES)} FROM gold_scores ORDER BY ALL").fetchall()
     for model_version, thread_id, *probabilities in rows:
@@ -131,7 +132,9 @@ def gold_scores(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[int, Pr
 
 
 def save_evaluations(connection: duckdb.DuckDBPyConnection, rows: Sequence[EvaluationRow]) -> None:
-    """Insert evaluations, replacing those of the same model and gold. Call it inside :meth:`Database.write`."""
+    """Store evaluations of models on gold, replacing those of the same model and gold. Call it inside
+    :meth:`Database.write`.
+    """
     for row in rows:
         connection.execute(
             f"DELETE FROM model_evaluations WHERE model_version = {literal(row.model_version)} "
@@ -142,19 +145,21 @@ def save_evaluations(connection: duckdb.DuckDBPyConnection, rows: Sequence[Evalu
 
 
 def evaluations(connection: duckdb.DuckDBPyConnection) -> list[EvaluationRow]:
-    """Return the figures of every model and baseline on every gold version, the oldest first."""
+    """Read from the database the figures of every model and baseline on every gold version, the oldest first."""
     return evaluation_rows(connection, "true ORDER BY evaluated_at, model_version")
 
 
 def evaluation_rows(connection: duckdb.DuckDBPyConnection, condition: str) -> list[EvaluationRow]:
-    """Return the rows of ``model_evaluations`` that meet ``condition``, which may end in an order and a limit."""
+    """Read from the database the rows of ``model_evaluations`` that meet ``condition``, which may end in an order and a
+    limit.
+    """
     found = connection.execute(f"SELECT {', '.join(_EVALUATIONS)} FROM model_evaluations WHERE {condition}").fetchall()
     rows = [dict(zip(_EVALUATIONS, values, strict=True)) for values in found]
     return [EvaluationRow(**row | {"confusion": tuple(map(tuple, json.loads(row["confusion"])))}) for row in rows]
 
 
 def append_decisions(connection: duckdb.DuckDBPyConnection, decisions: Iterable[Decision]) -> None:
-    """Append each decision that differs from the newest one on the same two models and gold.
+    """Store each decision about a model that differs from the newest one on the same two models and gold.
 
     Call it inside :meth:`Database.write`.
     """
@@ -175,18 +180,31 @@ def append_decisions(connection: duckdb.DuckDBPyConnection, decisions: Iterable[
 
 
 def decisions(connection: duckdb.DuckDBPyConnection) -> list[Decision]:
-    """Return every decision, oldest first."""
+    """Read every decision about a model's promotion from the database, oldest first."""
     rows = connection.execute(f"SELECT {', '.join(_DECISIONS)} FROM model_decisions ORDER BY decided_at, model_version")
     return [Decision(*row) for row in rows.fetchall()]
 
 
 def compared_models(connection: duckdb.DuckDBPyConnection, champion_version: str | None, gold_version: str) -> set[str]:
-    """Return the models that were already compared with this champion on this gold set, promoted or not."""
+    """Read from the database the models that were already compared with this champion on this gold set, promoted or
+    not.
+    """
     rows = connection.execute(
         "SELECT DISTINCT model_version FROM model_decisions WHERE bootstrap_p IS NOT NULL "
         f"AND champion IS NOT DISTINCT FROM {literal(champion_version)} AND gold_version = {literal(gold_version)}"
     )
     return {version for (version,) in rows.fetchall()}
+
+
+def promoted_at(connection: duckdb.DuckDBPyConnection, promoted: ModelVersion) -> datetime | None:
+    """Read from the database when a model, or the version that it is a refit of, was last promoted; ``None`` if no
+    decision did so.
+    """
+    versions = ", ".join(literal(name) for name in (promoted.model_version, promoted.refit_of) if name)
+    row = connection.execute(
+        f"SELECT max(decided_at) FROM model_decisions WHERE promoted AND model_version IN ({versions})"
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _same(one: Decision, other: Decision) -> bool:

@@ -14,7 +14,7 @@ ORDER BY accuracy DESC, model_version
 
 
 def figures_on_gold(connection: duckdb.DuckDBPyConnection, model: ModelVersion) -> tuple[EvaluationRow, ...]:
-    """Return a model's newest gold metrics, followed by those of the baselines on the same gold set.
+    """Read from the database a model's newest gold metrics, followed by those of the baselines on the same gold set.
 
     A refit uses the metrics of the version it was refitted from. Empty if the model was never evaluated.
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from bizcharts_pipeline.warehouse.model_previews import SWITCHED, ModelPreview, append_preview
 from bizcharts_pipeline.warehouse.values import literal, table
 
 LEXICON = "lexicon"
@@ -58,11 +59,17 @@ _KEPT = f"""
 (status <> '{RETIRED}' OR EXISTS (FROM model_decisions AS d WHERE d.model_version = model_versions.model_version
                                   AND d.promoted))
 """
-# A refit is registered at its promotion, and the decision names the version that it was refitted from.
+# The gate's decision on a refit names the version that it was refitted from.
 _EVER_NEEDED = f"""
 SELECT model_version, refit_of FROM model_versions AS m
-WHERE status <> '{RETIRED}' OR refit_of IS NOT NULL OR usd > 0
-OR EXISTS (FROM model_decisions AS d WHERE d.model_version = m.model_version AND d.promoted)
+WHERE status <> '{RETIRED}' OR usd > 0
+OR EXISTS (FROM model_decisions AS d WHERE d.model_version IN (m.model_version, m.refit_of) AND d.promoted)
+"""
+# A champion was promoted by a decision, unless it is the lexicon that came with the program.
+NEVER_CHAMPION = f"""
+SELECT model_version FROM model_versions AS m
+WHERE status <> '{CHAMPION}' AND path IS NOT NULL
+AND NOT EXISTS (FROM model_decisions AS d WHERE d.model_version IN (m.model_version, m.refit_of) AND d.promoted)
 """
 
 
@@ -94,35 +101,37 @@ class ModelVersion:
 
     @property
     def shipped(self) -> bool:
-        """Whether it is the lexicon shipped with a version of the program."""
+        """Whether the stored model version is the lexicon shipped with a version of the program."""
         return self.kind == LEXICON and self.path is None
 
 
 def champion(connection: duckdb.DuckDBPyConnection) -> ModelVersion | None:
-    """Return the model version whose scores are published, or ``None`` before the first."""
+    """Read from the database the model version whose scores are published, or ``None`` before the first."""
     found = _select(connection, f"status = '{CHAMPION}'")
     return found[0] if found else None
 
 
 def model(connection: duckdb.DuckDBPyConnection, model_version: str) -> ModelVersion | None:
-    """Return a model version, ``None`` if it is not registered."""
+    """Read a model version from the database, ``None`` if it is not registered."""
     found = _select(connection, f"model_version = {literal(model_version)}")
     return found[0] if found else None
 
 
 def models(connection: duckdb.DuckDBPyConnection) -> list[ModelVersion]:
-    """Return all model versions, oldest first."""
+    """Read all model versions from the database, oldest first."""
     return _select(connection, "true")
 
 
-def evaluated_models(connection: duckdb.DuckDBPyConnection) -> list[ModelVersion]:
-    """Return the models with metrics on gold whose files are kept, the champion excluded, best macro-F1 first."""
-    found = _select(connection, f"macro_f1 IS NOT NULL AND status <> '{CHAMPION}' AND {_KEPT}")
+def evaluated_models(connection: duckdb.DuckDBPyConnection, besides: str) -> list[ModelVersion]:
+    """Read from the database the models with metrics on gold whose files are kept, the version ``besides`` excluded,
+    best macro-F1 first.
+    """
+    found = _select(connection, f"macro_f1 IS NOT NULL AND model_version <> {literal(besides)} AND {_KEPT}")
     return sorted(found, key=lambda each: each.macro_f1 or 0.0, reverse=True)
 
 
 def learned_at(connection: duckdb.DuckDBPyConnection) -> dict[str, datetime | None]:
-    """Return, for each model version, the time when its data set was made, or else when it was trained.
+    """Read from the database, for each model version, the time when its data set was made, or else when it was trained.
 
     Gold frozen before that time is not in its training data.
     """
@@ -130,7 +139,7 @@ def learned_at(connection: duckdb.DuckDBPyConnection) -> dict[str, datetime | No
 
 
 def needed_versions(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Return the model versions whose files may be needed.
+    """Read from the database the model versions whose files may be needed.
 
     These are the candidates, all past champions (for a rollback), the versions that those were refitted from (they are
     evaluated for the refit), and every paid training.
@@ -140,7 +149,7 @@ def needed_versions(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def register_candidate(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> ModelVersion:
-    """Register a trained model as the only candidate of its kind and return its row. Call it inside
+    """Store a trained model as the only candidate of its kind and return its row. Call it inside
     :meth:`Database.write`.
 
     An already registered version stays unchanged, including its time of training.
@@ -157,8 +166,8 @@ def register_candidate(connection: duckdb.DuckDBPyConnection, new: ModelVersion)
 
 
 def promote(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> None:
-    """Make ``new`` the champion, registering it if needed; retire the former one and the version that ``new`` is a
-    refit of.
+    """Store in the database that ``new`` is the champion, registering it if needed; retire the former one and the
+    version that ``new`` is a refit of.
 
     Call it inside :meth:`Database.write`.
     """
@@ -174,10 +183,23 @@ def promote(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> None:
     )
 
 
+def keep_candidate(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> None:
+    """Store ``new`` as a candidate model that waits for a person, beside the others of its kind.
+
+    Call it inside :meth:`Database.write`.
+    """
+    if model(connection, new.model_version) is None:
+        _insert(connection, new)
+    connection.execute(
+        f"UPDATE model_versions SET status = '{CANDIDATE}' WHERE model_version = {literal(new.model_version)}"
+    )
+
+
 def ensure_lexicon_champion(
     connection: duckdb.DuckDBPyConnection, model_version: str, sha256: str, now: datetime
 ) -> ModelVersion:
-    """Register this program's lexicon and return the champion, which is the lexicon until a trained model beats it.
+    """Store this program's lexicon as a model version and return the champion, which is the lexicon until a trained
+    model beats it.
 
     An older lexicon is retired; a champion of another kind stays, and the lexicon becomes a candidate. ``now`` is the
     ``trained_at`` of a new version. Call it inside :meth:`Database.write`.
@@ -198,6 +220,9 @@ def ensure_lexicon_champion(
             VALUES (s.model_version, {literal(LEXICON)}, {literal(now)}, {literal(status)}, {literal(sha256)})
         """
     )
+    if status == CHAMPION and present:
+        upgraded = "the program was upgraded, and no longer has the earlier lexicon"
+        append_preview(connection, ModelPreview(now, model_version, present.model_version, SWITCHED, upgraded))
     now_champion = champion(connection)
     assert now_champion is not None  # an earlier one, or the lexicon
     return now_champion

@@ -76,7 +76,9 @@ class Overlap:
 
     @property
     def problems(self) -> list[str]:
-        """Descriptions of the day's problems; empty if the archive's day is incomplete."""
+        """Descriptions of the problems found by comparing the day's archived and live posts; empty if the archive's day
+        is incomplete.
+        """
         if not self.complete:
             return []
         found = []
@@ -94,7 +96,8 @@ class Overlap:
 def record_overlap(
     connection: duckdb.DuckDBPyConnection, day: date, archive_threads: Sequence[PreparedThread], now: datetime
 ) -> None:
-    """Compare the archive's threads of ``day`` (UTC) with the live ones, replacing an earlier comparison.
+    """Store the comparison of the archive's threads of ``day`` (UTC) with the live ones, replacing an earlier
+    comparison.
 
     Call it inside :meth:`Database.write`, before they are merged.
     """
@@ -115,10 +118,14 @@ def record_overlap(
 
 
 def overlap_report(connection: duckdb.DuckDBPyConnection, days: int = 90) -> list[Overlap]:
-    """Return the newest ``days`` compared days with at least one live post, newest first."""
+    """Read from the database the comparisons of archive and live posts of the newest ``days`` days with at least one
+    live post, newest first.
+    """
     return [Overlap(*row) for row in connection.execute(_REPORT.format(days=int(days))).fetchall()]
 
 
 def overlap_problems(connection: duckdb.DuckDBPyConnection, days: int = 90) -> list[str]:
-    """Return the problems of the newest ``days`` compared days, for the asset check."""
+    """Read from the database the problems of the newest ``days`` days on which archive and live posts were compared,
+    for the asset check.
+    """
     return [problem for overlap in overlap_report(connection, days) for problem in overlap.problems]

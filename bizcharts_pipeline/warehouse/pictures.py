@@ -26,7 +26,7 @@ import duckdb
 from bizcharts_pipeline.warehouse.image_features import FORGET_FEATURES
 from bizcharts_pipeline.warehouse.labelled import as_table, labelled_threads
 from bizcharts_pipeline.warehouse.thread_fates import THREAD_DELETED
-from bizcharts_pipeline.warehouse.values import literal, table
+from bizcharts_pipeline.warehouse.values import inserted, literal, table
 
 Kind = Literal["thumbnail", "full"]
 HashKind = Literal["sha256", "md5", "perceptual"]
@@ -200,7 +200,7 @@ def waiting_pictures(
     limit: int,
     labelled: Collection[int] = (),
 ) -> list[WaitingPicture]:
-    """Return at most ``limit`` pictures to fetch: the live board's newest first, then the archive's.
+    """Read from the database at most ``limit`` pictures to fetch: the live board's newest first, then the archive's.
 
     ``live`` selects pictures of threads that the board can still have, ``archive`` those of the archive. Full pictures
     are fetched only for posts that a person has labelled, in ``training_labels`` or in ``labelled``. A URL on neither
@@ -230,14 +230,14 @@ def waiting_pictures(
 
 
 def record_picture(connection: duckdb.DuckDBPyConnection, picture: PictureRow) -> None:
-    """Insert or replace the status of a picture. Call it inside :meth:`Database.write`."""
+    """Store the status of a picture in the database. Call it inside :meth:`Database.write`."""
     connection.execute(_RECORD.format(row=table([asdict(picture)], _COLUMNS)))
 
 
 def block_reason(
     connection: duckdb.DuckDBPyConnection, *, sha256: str, md5s: Iterable[str], perceptual_hash: str | None
 ) -> str | None:
-    """Return why a picture with these hashes is blocked; ``None`` if it is not.
+    """Read from the database why a picture with these hashes is blocked; ``None`` if it is not.
 
     Perceptual hashes match within :data:`NEAR_BITS` bits.
     """
@@ -250,12 +250,12 @@ def block_reason(
 
 
 def hashes_of_thread(connection: duckdb.DuckDBPyConnection, thread_id: int) -> list[tuple[str, HashKind]]:
-    """Return all hashes that identify the pictures of a thread."""
+    """Read from the database all hashes that identify the pictures of a thread."""
     return _hashes(connection, f"t.thread_id = {int(thread_id)}")
 
 
 def hashes_of_content(connection: duckdb.DuckDBPyConnection, sha256: str) -> list[tuple[str, HashKind]]:
-    """Return all other hashes that identify the picture with this content."""
+    """Read from the database all other hashes that identify the picture with this content."""
     return _hashes(connection, f"p.sha256 = {literal(sha256)}")
 
 
@@ -280,26 +280,29 @@ def add_blocks(
     reason: str,
     blocked_at: datetime,
 ) -> int:
-    """Add hashes to the block list; return the number of new ones. Call it inside :meth:`Database.write`."""
+    """Store hashes in the pictures' block list; return the number of new ones. Call it inside
+    :meth:`Database.write`.
+    """
     rows = table([{"hash": hash, "kind": kind} for hash, kind in hashes], {"hash": "VARCHAR", "kind": "VARCHAR"})
-    added = connection.execute(
+    return inserted(
+        connection,
         f"""
         INSERT INTO blocked_images BY NAME
         SELECT DISTINCT hash, kind, {literal(reason)} AS reason, {literal(blocked_at)} AS blocked_at FROM {rows}
         WHERE (hash, kind) NOT IN (SELECT (hash, kind) FROM blocked_images)
-        RETURNING 1
-        """
+        """,
     )
-    return len(added.fetchall())
 
 
 def withdraw_blocked(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
-    """Mark stored pictures on the block list as blocked. Call it inside :meth:`Database.write`."""
+    """Mark in the database the stored pictures on the block list as blocked. Call it inside :meth:`Database.write`."""
     return _withdraw(connection, _ON_BLOCK_LIST, "blocked", "'on the block list'")
 
 
 def pictures_of_threads(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> int:
-    """Return the number of stored pictures of ``threads``, and of pictures with the same content in other threads."""
+    """Read from the database the number of stored pictures of ``threads``, and of pictures with the same content in
+    other threads.
+    """
     these = f"list_contains([{', '.join(str(int(thread)) for thread in threads)}]::BIGINT[], thread_id)"
     return _count(
         connection,
@@ -309,7 +312,9 @@ def pictures_of_threads(connection: duckdb.DuckDBPyConnection, threads: Collecti
 
 
 def withdraw_deleted(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
-    """Mark stored pictures deleted at their source as purged. Call it inside :meth:`Database.write`."""
+    """Mark in the database the stored pictures deleted at their source as purged. Call it inside
+    :meth:`Database.write`.
+    """
     reason = f"CASE WHEN t.file_deleted THEN 'the board deleted the file' ELSE {literal(THREAD_DELETED)} END"
     return _withdraw(connection, _DELETED, "purged", reason)
 
@@ -317,7 +322,7 @@ def withdraw_deleted(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
 def withdraw_expired(
     connection: duckdb.DuckDBPyConnection, older_than: datetime, labelled: Collection[int] = ()
 ) -> Withdrawal:
-    """Mark pictures fetched before ``older_than`` as expired, except those of labelled posts.
+    """Mark in the database the pictures fetched before ``older_than`` as expired, except those of labelled posts.
 
     ``labelled`` threads are exempt like those in ``training_labels`` and ``auto_labels``. Call it inside
     :meth:`Database.write`.
@@ -328,7 +333,7 @@ def withdraw_expired(
 def expirable_pictures(
     connection: duckdb.DuckDBPyConnection, older_than: datetime, labelled: Collection[int] = ()
 ) -> tuple[int, int]:
-    """Return the number of pictures that :func:`withdraw_expired` would mark, and their bytes."""
+    """Read from the database the number of pictures that :func:`withdraw_expired` would mark, and their bytes."""
     row = connection.execute(
         f"SELECT count(*), coalesce(sum(bytes), 0)::BIGINT FROM thumbnails AS p "
         f"WHERE p.status = 'stored' AND {_expired(older_than, labelled)}"
@@ -342,7 +347,7 @@ def _expired(older_than: datetime, labelled: Collection[int]) -> str:
 
 
 def deleted_pictures(connection: duckdb.DuckDBPyConnection) -> int:
-    """Return the number of pictures that :func:`withdraw_deleted` would mark."""
+    """Read from the database the number of pictures that :func:`withdraw_deleted` would mark."""
     return _count(
         connection,
         "FROM thumbnails AS p LEFT JOIN thread_ops AS t ON t.thread_id = p.thread_id "
@@ -360,14 +365,14 @@ def _withdraw(connection: duckdb.DuckDBPyConnection, condition: str, status: str
 
 
 def stored_hashes(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Return the SHA-256 of all stored pictures."""
+    """Read the SHA-256 of all stored pictures from the database."""
     return {
         sha256 for (sha256,) in connection.execute("SELECT sha256 FROM thumbnails WHERE status = 'stored'").fetchall()
     }
 
 
 def mark_lost(connection: duckdb.DuckDBPyConnection, hashes: Iterable[str]) -> None:
-    """Mark pictures whose files were lost as missing. Call it inside :meth:`Database.write`."""
+    """Mark in the database the pictures whose files were lost as missing. Call it inside :meth:`Database.write`."""
     lost = table([{"sha256": sha256} for sha256 in hashes], {"sha256": "VARCHAR"})
     connection.execute(
         "UPDATE thumbnails SET status = 'missing', reason = 'lost from the store', path = NULL "
@@ -376,7 +381,7 @@ def mark_lost(connection: duckdb.DuckDBPyConnection, hashes: Iterable[str]) -> N
 
 
 def status_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Return the number of pictures by status."""
+    """Read the number of pictures by status from the database."""
     return dict(
         connection.execute("SELECT status, count(*) FROM thumbnails GROUP BY status ORDER BY status").fetchall()
     )

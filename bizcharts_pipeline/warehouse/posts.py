@@ -33,7 +33,7 @@ ORDER BY abs(s.score) * s.confidence DESC NULLS LAST, t.thread_id LIMIT {most}
 
 
 def source_link(source: str, thread_id: int, settings: Settings) -> str:
-    """Return the address where the thread can be read: on the board, or in the archive that it came from."""
+    """Return the address where a stored thread can be read: on the board, or in the archive that it came from."""
     host = settings.warosu_url if source == "warosu" else BOARDS
     return f"{host}/{settings.board}/thread/{thread_id}"
 
@@ -70,7 +70,8 @@ def posts_between(
     most: int,
     as_of: datetime | None = None,
 ) -> PostsFound:
-    """Return the posts made in ``[start, end)`` (naive UTC) as ``model_version`` scored them, the most decided first.
+    """Read from the database the posts made in ``[start, end)`` (naive UTC) as ``model_version`` scored them, the most
+    decided first.
 
     At most ``most``; of those whose text was held here by ``as_of``.
     """

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
+
 from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, MAX_SKEW, ClockDisagrees, check_against, from_epoch, utc_now
+from bizcharts_pipeline.http.dates import http_date
 from bizcharts_pipeline.http.errors import SourceError
-from bizcharts_pipeline.http.session import PoliteSession, Timeouts, http_date
+from bizcharts_pipeline.http.session import PoliteSession, Timeouts
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
 
@@ -27,6 +30,11 @@ SELECT coalesce(greatest((SELECT max(snapshot_at) FROM catalog_snapshots), (SELE
        greatest((SELECT max(snapshot_at) FROM catalog_snapshots), (SELECT max(fetched_at) FROM warosu_days),
                 (SELECT max(greatest(bucket_start, computed_at)) FROM fear_greed_index)) AS latest
 """
+# The latest time by which rows are kept or deleted.
+_LATEST = """
+SELECT greatest((SELECT max(greatest(posted_at, ingested_at, last_seen_at)) FROM thread_ops),
+                (SELECT max(seen_at) FROM thread_observations), (SELECT max("at") FROM coin_prices))
+"""
 
 
 @dataclass(frozen=True)
@@ -39,12 +47,16 @@ class Witnesses:
 
     @classmethod
     def of(cls, settings: Settings) -> "Witnesses":
-        """Return the time sources of one installation."""
+        """Return the sources of the time by which an installation checks its clock before rows of the database are
+        deleted or become final.
+        """
         seconds = max(settings.fourchan_seconds_per_request, settings.warosu_seconds_per_request)
         return cls(witness_urls(settings), seconds, settings.contact)
 
     def ask(self) -> tuple[datetime, str] | None:
-        """Return the time (naive UTC) of the first source that reports it, and its address; ``None`` if none does."""
+        """Return the time (naive UTC) of the first source that reports it, and its address, to check the clock by;
+        ``None`` if none does.
+        """
         with PoliteSession(self.seconds_per_request, contact=self.contact, timeouts=ASK, attempts=1) as session:
             for url in self.urls:
                 try:
@@ -57,45 +69,51 @@ class Witnesses:
 
 
 def witness_urls(settings: Settings) -> tuple[str, ...]:
-    """Return the addresses of small pages of the board and the archive."""
+    """Return the addresses of small pages of the board and the archive whose responses tell the time, to check the
+    clock by.
+    """
     board = settings.board
     return f"{settings.fourchan_api_url}/{board}/threads.json", f"{settings.warosu_url}/{board}/"
 
 
 def check_clock(database: Database, home: Path, witnesses: Witnesses, now: datetime) -> None:
-    """Check that the clock's time ``now`` (naive UTC) is plausible.
+    """Check that the clock's time ``now`` (naive UTC) is plausible, by the times in the database and, if those leave a
+    doubt, by a source's.
 
     Raises:
         ClockDisagrees: a source reports another time; or no source sent data for more than a day, and none responds.
     """
-    heard, latest = _signs(database)
+    with database.read() as connection:
+        heard, latest = _signs(connection)
     if heard is None and latest is None:
-        return  # there is no data that could be lost
-    if _problem(home, heard, latest, now, MAX_SKEW):
+        _confirm(witnesses.ask(), None, now)  # there is no data that could be lost, but rows may get a wrong date
+    elif _problem(home, heard, latest, now, MAX_SKEW):
         _confirm(witnesses.ask(), _problem(home, heard, latest, now, MAX_DISAGREEMENT), now)
 
 
 def check_clock_to_delete(database: Database, home: Path, witnesses: Witnesses, now: datetime) -> None:
-    """Check that data too old at ``now`` may be deleted.
+    """Check that data in the database too old at ``now`` may be deleted.
 
     Always requests a source's time, and refuses future rows, because they hide which rows are the newest.
 
     Raises:
         ClockDisagrees: as :func:`check_clock`, or rows are dated after ``now``.
     """
-    heard, latest = _signs(database)
+    with database.read() as connection:
+        heard, latest = _signs(connection)
+        row = connection.execute(_LATEST).fetchone()
     told = witnesses.ask()
     _confirm(told, _problem(home, heard, latest, now, MAX_DISAGREEMENT), now)
+    latest = max(filter(None, (latest, *(row or ()))), default=None)
     if latest is not None and latest > now + (MAX_SKEW if told else MAX_DISAGREEMENT):
         raise ClockDisagrees(
-            f"{database.path} has future rows, up to {latest:%Y-%m-%d %H:%M}: a clock was ahead once. Nothing was "
-            "deleted; `bizcharts repair-clock` removes them."
+            f"{database.name} has rows dated in the future, up to {latest:%Y-%m-%d %H:%M}: a clock was ahead when "
+            "they were written. Nothing was deleted; `bizcharts repair-clock` removes them."
         )
 
 
-def _signs(database: Database) -> tuple[datetime | None, datetime | None]:
-    with database.read() as connection:
-        row = connection.execute(_SIGNS).fetchone()
+def _signs(connection: duckdb.DuckDBPyConnection) -> tuple[datetime | None, datetime | None]:
+    row = connection.execute(_SIGNS).fetchone()
     assert row
     return row[0], row[1]
 

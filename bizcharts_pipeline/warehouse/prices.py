@@ -131,7 +131,7 @@ class Disagreement(NamedTuple):
 
 
 def merge_prices(connection: duckdb.DuckDBPyConnection, prices: Iterable[Price]) -> int:
-    """Upsert ``prices`` by coin, time and source; return the number of new ones.
+    """Store ``prices``: upsert them by coin, time and source; return the number of new ones.
 
     Call it inside :meth:`Database.write`.
     """
@@ -143,7 +143,7 @@ def merge_prices(connection: duckdb.DuckDBPyConnection, prices: Iterable[Price])
 
 
 def merge_reference_index(connection: duckdb.DuckDBPyConnection, readings: Iterable[Reading]) -> int:
-    """Upsert ``readings`` by day and source; return the number of new days.
+    """Store ``readings`` of the reference index: upsert them by day and source; return the number of new days.
 
     Call it inside :meth:`Database.write`.
     """
@@ -152,17 +152,19 @@ def merge_reference_index(connection: duckdb.DuckDBPyConnection, readings: Itera
 
 
 def newest_prices(connection: duckdb.DuckDBPyConnection, limit: int = 100) -> Preview:
-    """Return each coin's newest price within the last day that has prices, highest first."""
+    """Read from the database each coin's newest price within the last day that has prices, highest first."""
     return preview(connection, _NEWEST, limit)
 
 
 def newest_readings(connection: duckdb.DuckDBPyConnection, limit: int = 14) -> Preview:
-    """Return the newest days of the reference index, with their sources."""
+    """Read the newest days of the reference index from the database, with their sources."""
     return preview(connection, _READINGS, limit)
 
 
 def disagreements(connection: duckdb.DuckDBPyConnection, share: float, since: datetime) -> list[Disagreement]:
-    """Return the newest simultaneous prices of two sources, from ``since`` on, that differ by more than ``share``."""
+    """Read from the database the newest simultaneous prices of two sources, from ``since`` on, that differ by more than
+    ``share``.
+    """
     sql = _DISAGREEMENTS.format(share=literal(share), since=literal(since), apart=int(AT_ONE_TIME.total_seconds()))
     return [Disagreement(*row) for row in connection.execute(sql).fetchall()]
 
@@ -170,7 +172,9 @@ def disagreements(connection: duckdb.DuckDBPyConnection, share: float, since: da
 def days_without_close(
     connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date, sources: Sequence[str]
 ) -> list[date]:
-    """Return the UTC days from ``first`` to ``last`` without a price of any of ``sources`` at the midnight after."""
+    """Read from the database the UTC days from ``first`` to ``last`` without a price of any of ``sources`` at the
+    midnight after.
+    """
     sql = _MISSING_CLOSES.format(
         coin=quoted(coin_symbol),
         first=literal(midnight(first)),
@@ -180,26 +184,12 @@ def days_without_close(
     return [row[0] for row in connection.execute(sql).fetchall()]
 
 
-def daily_closes(
-    connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date, sources: Sequence[str]
-) -> list[tuple[datetime, Decimal]]:
-    """Return (midnight that ends the day, price in USD), oldest first; the first of ``sources`` with a price wins."""
-    order = _names(sources)
-    sql = f"""
-        SELECT "at", usd FROM coin_prices
-        WHERE coin_symbol = {quoted(coin_symbol)} AND "at" = date_trunc('day', "at")
-            AND "at" > {literal(midnight(first))} AND "at" <= {literal(midnight(last + timedelta(days=1)))}
-            AND list_contains({order}, source)
-        QUALIFY row_number() OVER (PARTITION BY "at" ORDER BY list_position({order}, source)) = 1
-        ORDER BY "at"
-    """
-    return connection.execute(sql).fetchall()
-
-
 def midnight_prices(
     connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date
 ) -> dict[date, float]:
-    """Return the price in USD at the midnight that ends each UTC day: the newest one of the day's last hour."""
+    """Read from the database the price in USD at the midnight that ends each UTC day: the newest one of the day's last
+    hour.
+    """
     sql = f"""
         SELECT ("at" - INTERVAL 1 MICROSECOND)::DATE, arg_max(usd, ("at", source))::DOUBLE FROM coin_prices
         WHERE coin_symbol = {quoted(coin_symbol)} AND hour("at" - INTERVAL 1 MICROSECOND) = 23
@@ -212,7 +202,7 @@ def midnight_prices(
 def reference_days(
     connection: duckdb.DuckDBPyConnection, source: str, as_of: datetime | None = None
 ) -> dict[date, float]:
-    """Return the values of a reference index by day, as they had been fetched at ``as_of`` (naive UTC)."""
+    """Read from the database the values of a reference index by day, as fetched by ``as_of`` (naive UTC)."""
     fetched = "TRUE" if as_of is None else f"fetched_at <= {literal(as_of)}"
     sql = f"SELECT day, value::DOUBLE FROM reference_index WHERE source = {quoted(source)} AND {fetched} ORDER BY day"
     return dict(connection.execute(sql).fetchall())
@@ -221,7 +211,9 @@ def reference_days(
 def hourly_prices(
     connection: duckdb.DuckDBPyConnection, coin_symbol: str, start: datetime, end: datetime
 ) -> list[tuple[datetime, float]]:
-    """Return (time, price in USD) of each hour's newest price from ``start`` up to ``end`` (naive UTC), ascending."""
+    """Read from the database (time, price in USD) of each hour's newest price from ``start`` up to ``end`` (naive UTC),
+    ascending.
+    """
     sql = f"""
         SELECT max("at"), arg_max(usd, "at")::DOUBLE FROM coin_prices
         WHERE coin_symbol = {quoted(coin_symbol)} AND "at" >= {literal(start)} AND "at" <= {literal(end)}
@@ -231,7 +223,7 @@ def hourly_prices(
 
 
 def newest_reference_day(connection: duckdb.DuckDBPyConnection, source: str) -> date | None:
-    """Return the newest day of ``source``'s index, ``None`` if there is none."""
+    """Read the newest day of ``source``'s reference index from the database, ``None`` if there is none."""
     row = connection.execute(f"SELECT max(day) FROM reference_index WHERE source = {quoted(source)}").fetchone()
     return row[0] if row else None
 

@@ -1,10 +1,11 @@
 """The published numbers as typed rows; :mod:`.as_of` reads them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 Bucket = Literal["hour", "day"]
+LENGTHS: dict[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 LIVE = "live"  # basis of a row that was computed as its bucket ended
 
 
@@ -34,6 +35,11 @@ class Reading:
     computed_at: datetime
     knowable_at: datetime
 
+    @property
+    def ended_at(self) -> datetime:
+        """The end of the bucket of this reading of the index."""
+        return self.bucket_start + LENGTHS[self.bucket]
+
 
 @dataclass(frozen=True)
 class CoinReading:
@@ -49,5 +55,11 @@ class CoinReading:
     n_eff: float
     final: bool
     model_version: str
+    basis: str  # :data:`LIVE` or 'reconstructed'
     computed_at: datetime
     knowable_at: datetime
+
+    @property
+    def ended_at(self) -> datetime:
+        """The end of the bucket of this reading of a coin."""
+        return self.bucket_start + LENGTHS[self.bucket]

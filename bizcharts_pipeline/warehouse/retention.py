@@ -102,7 +102,7 @@ class _Rule:
 def plan(
     database: Database, policy: RetentionSettings, now: datetime, labelled: Collection[int] = ()
 ) -> list[RuleReport]:
-    """Return what :func:`apply` would delete at ``now``, rule by rule, without deleting it.
+    """Return what :func:`apply` would delete from the database at ``now``, rule by rule, without deleting it.
 
     Rules are evaluated independently: the HTML of a thread to be deleted also counts under the HTML rule.
     """
@@ -116,7 +116,8 @@ def plan(
 def apply(
     database: Database, policy: RetentionSettings, now: datetime, labelled: Collection[int] = ()
 ) -> list[RuleReport]:
-    """Delete the data that ``policy`` no longer keeps at ``now``, and return what was deleted, rule by rule.
+    """Delete from the database the data that ``policy`` no longer keeps at ``now``, and return what was deleted, rule
+    by rule.
 
     ``labelled`` threads are exempt like those in ``training_labels`` and ``auto_labels``.
 

@@ -9,7 +9,7 @@ import duckdb
 from bizcharts_pipeline.core.rows import FALLBACK, ScoredMention, ScoredPost
 from bizcharts_pipeline.warehouse.image_features import ImageFeatures, features_from_row
 from bizcharts_pipeline.warehouse.labelled import as_table
-from bizcharts_pipeline.warehouse.models import champion
+from bizcharts_pipeline.warehouse.models import NEVER_CHAMPION, champion
 from bizcharts_pipeline.warehouse.pictures import MAX_ATTEMPTS
 from bizcharts_pipeline.warehouse.values import literal, table
 
@@ -83,19 +83,34 @@ ON t.thread_id = s.thread_id
 WHEN MATCHED THEN UPDATE SET
     sentiment_score = s.score, sentiment_confidence = s.confidence, sentiment_model_version = {version}
 """
-# A random part of a busy day, the same at each reading. Of near-duplicates only the first counts.
-_TEXTS = """
+# Of near-duplicates only the first counts.
+_COUNTED = """s.model_version = {version} AND s.waits_for IS NULL
+  AND NOT t.sticky AND t.capcode IS NULL AND coalesce(t.spam_score, 0) < {spam_cut}
+  AND coalesce(t.general, '') NOT IN ({generals}) AND coalesce(t.cluster_id, t.thread_id) = t.thread_id"""
+# A random part of a busy day, the same at each reading.
+_TEXTS = f"""
 WITH found AS (
     SELECT t.thread_id, t.posted_at, t.subject, t.op_text_clean, s.p_bearish, s.p_neutral, s.p_bullish, s.confidence
     FROM thread_ops t JOIN scored_posts s USING (thread_id)
-    WHERE t.posted_at >= {start} AND t.posted_at < {end} AND s.model_version = {version} AND s.waits_for IS NULL
-      AND NOT t.sticky AND t.capcode IS NULL AND coalesce(t.spam_score, 0) < {spam_cut}
-      AND coalesce(t.general, '') NOT IN ({generals}) AND coalesce(t.cluster_id, t.thread_id) = t.thread_id
-    QUALIFY row_number() OVER (PARTITION BY t.posted_at::DATE ORDER BY md5_number_lower(t.thread_id::VARCHAR)) <= {most}
+    WHERE t.posted_at >= {{start}} AND t.posted_at < {{end}} AND {_COUNTED}
+    QUALIFY
+      row_number() OVER (PARTITION BY t.posted_at::DATE ORDER BY md5_number_lower(t.thread_id::VARCHAR)) <= {{most}}
 )
 SELECT thread_id, posted_at, concat_ws(chr(10), nullif(subject, ''), op_text_clean), p_bearish, p_neutral, p_bullish,
        confidence
 FROM found ORDER BY posted_at, thread_id
+"""
+# No score of another model in the champion's place counts.
+_CERTAIN = f"""
+SELECT s.thread_id, s.p_bearish, s.p_neutral, s.p_bullish
+FROM scored_posts s JOIN thread_ops t USING (thread_id)
+WHERE {_COUNTED}
+  AND greatest(s.p_bearish, s.p_neutral, s.p_bullish) >= {{threshold}} AND NOT contains(s.method, {{fallback}})
+ORDER BY md5_number_lower(s.thread_id::VARCHAR) LIMIT {{limit}}
+"""
+_PROBABILITIES = """
+SELECT s.thread_id, s.p_bearish, s.p_neutral, s.p_bullish
+FROM {threads} AS w JOIN scored_posts s ON s.thread_id = w.thread_id WHERE s.model_version = {version}
 """
 _SAID = """
 SELECT t.thread_id, t.posted_at, s.p_bearish, s.p_neutral, s.p_bullish
@@ -141,7 +156,7 @@ class WaitingPost:
 
 
 def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[WaitingPost]:
-    """Return at most ``limit`` posts that ``model_version`` has not scored, newest first.
+    """Read from the database at most ``limit`` posts that ``model_version`` has not scored, newest first.
 
     For the champion, a post with changed text counts as unscored; for another model it does not.
     """
@@ -149,10 +164,44 @@ def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, li
     return _posts(connection, condition.format(version=literal(model_version)), limit)
 
 
+def reasons_to_score_again(connection: duckdb.DuckDBPyConnection, model_version: str) -> set[str]:
+    """Read from the database what scores of ``model_version`` wait for."""
+    waiting = f"model_version = {literal(model_version)} AND waits_for IS NOT NULL"
+    rows = connection.execute(f"SELECT DISTINCT waits_for FROM scored_posts WHERE {waiting}").fetchall()
+    return {reason for (reason,) in rows}
+
+
+def posts_of(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> list[WaitingPost]:
+    """Read the posts of ``threads`` from the database, as far as they are there, newest first."""
+    if not threads:
+        return []
+    condition = f"thread_id IN (SELECT thread_id FROM {as_table(threads)})"
+    return _posts(connection, condition, len(threads))
+
+
+def probabilities_of(
+    connection: duckdb.DuckDBPyConnection, model_version: str, threads: Collection[int]
+) -> dict[int, tuple[float, float, float]]:
+    """Read from the database the probabilities that a model gave to those of ``threads`` that it has scored."""
+    if not threads:
+        return {}
+    sql = _PROBABILITIES.format(threads=as_table(threads), version=literal(model_version))
+    return {thread: (a, b, c) for thread, a, b, c in connection.execute(sql).fetchall()}
+
+
+def any_unscored_since(connection: duckdb.DuckDBPyConnection, model_version: str, since: datetime) -> bool:
+    """Whether a post in the database made after ``since`` (naive UTC) has no score by a model that need not be the
+    champion.
+    """
+    sql = f"posted_at > {literal(since)} AND {_UNSCORED_BY_ANOTHER.format(version=literal(model_version))}"
+    row = connection.execute(f"SELECT count(*) FROM (FROM thread_ops AS t WHERE {sql} LIMIT 1)").fetchone()
+    return bool(row and row[0])
+
+
 def posts_to_score_again(
     connection: duckdb.DuckDBPyConnection, model_version: str, waits_for: str, limit: int, late: datetime
 ) -> list[WaitingPost]:
-    """Return at most ``limit`` posts whose score of ``model_version`` waits for this, newest first.
+    """Read from the database at most ``limit`` posts whose score of ``model_version`` waits for this, newest first.
 
     Of those that wait for their picture, only the ones whose picture is fetched or will not be, and those made before
     ``late`` that another model has scored; for its features, only the ones that have them now.
@@ -174,7 +223,7 @@ def save_scores(
     mentions: Sequence[ScoredMention],
     scored_at: datetime,
 ) -> None:
-    """Upsert the scores of ``model_version`` for ``posts``.
+    """Store the scores of ``model_version`` for ``posts``.
 
     ``mentions`` are all per-coin scores of the posts. ``thread_ops`` gets the scores if the model is the champion. Call
     it inside :meth:`Database.write`.
@@ -204,7 +253,8 @@ def scored_texts(
     spam_cut: float,
     excluded_generals: Sequence[str],
 ) -> list[ScoredText]:
-    """Return the posts made in ``[start, end)`` (naive UTC) with a final score by ``model_version``, by time.
+    """Read from the database the posts made in ``[start, end)`` (naive UTC) with a final score by ``model_version``, by
+    time.
 
     Of each day at most ``most_a_day``, drawn at random. Left out, as from the index: pinned posts, posts by staff, of
     an excluded general, and spam; and near-duplicates of an earlier post.
@@ -221,10 +271,37 @@ def scored_texts(
     return [ScoredText(thread, at, text, (a, b, c), certainty) for thread, at, text, a, b, c, certainty in rows]
 
 
+def certain_posts(
+    connection: duckdb.DuckDBPyConnection,
+    model_version: str,
+    threshold: float,
+    *,
+    spam_cut: float,
+    excluded_generals: Sequence[str],
+    limit: int,
+) -> dict[int, tuple[float, float, float]]:
+    """Read from the database the probabilities of at most ``limit`` posts, drawn at random, of which the model gave one
+    class ``threshold`` or more.
+
+    Left out are the posts that :func:`scored_texts` leaves out.
+    """
+    sql = _CERTAIN.format(
+        version=literal(model_version),
+        threshold=literal(threshold),
+        fallback=literal(FALLBACK),
+        spam_cut=literal(spam_cut),
+        generals=", ".join(map(literal, (*excluded_generals, "-"))),
+        limit=int(limit),
+    )
+    return {thread: (a, b, c) for thread, a, b, c in connection.execute(sql).fetchall()}
+
+
 def scores_of(
     connection: duckdb.DuckDBPyConnection, model_version: str, threads: Collection[int], start: datetime, end: datetime
 ) -> dict[int, tuple[datetime, tuple[float, float, float]]]:
-    """Return (posted at, probabilities) of those of ``threads`` made in ``[start, end)`` with a final score."""
+    """Read from the database (posted at, probabilities) of those of ``threads`` made in ``[start, end)`` with a final
+    score.
+    """
     if not threads:
         return {}
     sql = _SAID.format(
@@ -239,16 +316,18 @@ def scores_of(
 def first_scores_by_subject(
     connection: duckdb.DuckDBPyConnection, words: Sequence[str], as_of: datetime | None = None
 ) -> list[tuple[str, datetime, datetime, float]]:
-    """Return (subject, posted at, knowable at, score) of the posts whose subject has one of ``words`` in any case.
+    """Read from the database (subject, posted at, knowable at, score) of the posts whose subject has one of ``words``
+    in any case.
 
-    The score is the first that the post was given; it is knowable when its text was, and its model trained. Times are
-    naive UTC.
+    The score is the first that the post was given, without those by models that never were the champion; it is
+    knowable when its text was, and its model trained. Times are naive UTC.
     """
     named = " OR ".join(f"contains(lower(o.subject), {literal(word)})" for word in words)
     sql = f"""
         SELECT o.subject, o.posted_at, greatest(o.posted_at, o.text_known_at, m.trained_at), s.score
         FROM scored_posts s JOIN thread_ops o USING (thread_id) LEFT JOIN model_versions m USING (model_version)
         WHERE ({named}) AND {"TRUE" if as_of is None else f"s.scored_at <= {literal(as_of)}"}
+          AND s.model_version NOT IN ({NEVER_CHAMPION})
         QUALIFY row_number() OVER (PARTITION BY s.thread_id ORDER BY s.scored_at, s.model_version) = 1
         ORDER BY o.posted_at
     """

@@ -3,16 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import duckdb
 
 from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.errors import UnknownCatalog
 from bizcharts_pipeline.warehouse.threads import MergeResult, merge_threads
-from bizcharts_pipeline.warehouse.values import literal, table
+from bizcharts_pipeline.warehouse.values import inserted, literal, table
 
 TOP_COINS = 10
+OUTAGE = timedelta(hours=2)  # without a poll, if longer
 
 _SNAPSHOT = {
     "snapshot_at": "TIMESTAMP",
@@ -76,7 +77,7 @@ def record_poll(
     rejected: int,
     ingested_at: datetime,
 ) -> PollResult:
-    """Record one poll: its row in ``catalog_snapshots``, and its threads.
+    """Store one poll of the catalogue: its row in ``catalog_snapshots``, and its threads.
 
     ``threads=None`` means that the source answered "not modified": the last poll's figures are repeated and its threads
     count as seen again. A poll is identified by ``snapshot_at``; recording it again changes nothing. Call it inside
@@ -99,7 +100,8 @@ def record_poll(
 
 
 def insert_snapshots(connection: duckdb.DuckDBPyConnection, snapshots: Sequence[Snapshot]) -> int:
-    """Insert polls made by another program; return the number of new ones. Existing ones stay unchanged.
+    """Store polls of the catalogue made by another program; return the number of new ones. Existing ones stay
+    unchanged.
 
     Call it inside :meth:`Database.write`.
     """
@@ -108,16 +110,15 @@ def insert_snapshots(connection: duckdb.DuckDBPyConnection, snapshots: Sequence[
         | {"top_coins": [{"symbol": symbol, "mentions": mentions} for symbol, mentions in poll.top_coins]}
         for poll in snapshots
     }
-    inserted = connection.execute(
+    return inserted(
+        connection,
         f"""
         INSERT INTO catalog_snapshots BY NAME
         SELECT snapshot_at, total_threads, avg_reply_count, top_coins, FALSE AS not_modified
         FROM {table(rows.values(), _SNAPSHOT)}
         WHERE snapshot_at NOT IN (SELECT snapshot_at FROM catalog_snapshots)
-        RETURNING 1
-        """
+        """,
     )
-    return len(inserted.fetchall())
 
 
 def _insert_poll(
@@ -144,13 +145,13 @@ def _insert_poll(
 
 
 def last_poll(connection: duckdb.DuckDBPyConnection) -> datetime | None:
-    """Return the time of the newest poll (naive UTC); ``None`` without one."""
+    """Read the time of the newest poll from the database (naive UTC); ``None`` without one."""
     row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()
     return row[0] if row else None
 
 
 def polls_by_day(connection: duckdb.DuckDBPyConnection, days: int) -> list[PollDay]:
-    """Return the polls of each of the last ``days`` before the newest poll, the newest day first."""
+    """Read from the database the polls of each of the last ``days`` before the newest poll, the newest day first."""
     rows = connection.execute(
         "SELECT snapshot_at::DATE AS day, count(*), count(*) FILTER (not_modified), "
         "coalesce(sum(rejected_threads), 0), coalesce(sum(new_threads), 0) FROM catalog_snapshots "
@@ -161,20 +162,23 @@ def polls_by_day(connection: duckdb.DuckDBPyConnection, days: int) -> list[PollD
 
 
 def outages(connection: duckdb.DuckDBPyConnection, most: int) -> list[Outage]:
-    """Return the newest ``most`` stretches of more than two hours without a poll, the newest first.
+    """Read from the database the newest ``most`` stretches longer than :data:`OUTAGE` without a poll, newest first.
 
     Of shorter ones nothing is known once retention has thinned the polls to one an hour.
     """
     rows = connection.execute(
         "SELECT previous, snapshot_at FROM ("
         "SELECT snapshot_at, lag(snapshot_at) OVER (ORDER BY snapshot_at) AS previous FROM catalog_snapshots"
-        f") WHERE snapshot_at - previous > INTERVAL 2 HOUR ORDER BY snapshot_at DESC LIMIT {int(most)}"
+        f") WHERE snapshot_at - previous > INTERVAL {OUTAGE // timedelta(hours=1)} HOUR "
+        f"ORDER BY snapshot_at DESC LIMIT {int(most)}"
     )
     return [Outage(*row) for row in rows.fetchall()]
 
 
 def top_coins(threads: Sequence[PreparedThread]) -> list[dict[str, str | int]]:
-    """Return the coins named by most threads, most first, then by symbol; a thread counts a coin once."""
+    """Return the coins named by most threads of a poll, as stored with it, most first, then by symbol; a thread counts
+    a coin once.
+    """
     counted = Counter(symbol for prepared in threads for symbol in {m.coin_symbol for m in prepared.mentions})
     ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     return [{"symbol": symbol, "mentions": mentions} for symbol, mentions in ranked[:TOP_COINS]]

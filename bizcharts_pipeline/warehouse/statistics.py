@@ -20,12 +20,14 @@ _DATED_BY = {
     "training_labels": "labeled_at",
     "auto_labels": "labeled_at",
     "model_versions": "trained_at",
+    "model_previews": "made_at",
     "scored_posts": "scored_at",
     "fear_greed_index": "bucket_start",
     "coin_sentiment": "bucket_start",
     "coin_prices": '"at"',
     "reference_index": "day::TIMESTAMP",
     "drift_reports": "day::TIMESTAMP",
+    "learning_curves": "computed_at",
     "retention_marks": "gone_before",
     "schema_migrations": "applied_at",
 }
@@ -35,6 +37,8 @@ SELECT DISTINCT column_name, unnest(list_append(additional_block_ids, block_id))
 FROM pragma_storage_info('{table}') WHERE persistent
 """
 BLOCK_BYTES = 262_144
+_ENGINE = "SELECT type FROM duckdb_databases() WHERE database_name = current_database()"
+_LAKE_BYTES = "SELECT file_size_bytes FROM ducklake_table_info(current_database()) WHERE table_name = '{table}'"
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,12 @@ class SourceStatistics:
 
 
 def table_statistics(connection: duckdb.DuckDBPyConnection) -> list[TableStatistics]:
-    """Return the statistics of every table, by name; takes a tenth of a second for five million posts.
+    """Return the statistics of every table of the database, by name; takes a tenth of a second for five million posts.
 
-    Rows that are only in the write-ahead log do not count as bytes.
+    Rows that are only in the write-ahead log, or in a lake's catalogue, do not count as bytes.
     """
+    if _is_lake(connection):
+        return [_statistics(connection, name, _lake_bytes(connection, name)) for name in table_names(connection)]
     blocks = {name: _blocks(connection, name) for name in table_names(connection)}
     shared = Counter(block for own in blocks.values() for block in own)
     return [
@@ -76,7 +82,7 @@ def table_statistics(connection: duckdb.DuckDBPyConnection) -> list[TableStatist
 
 
 def source_statistics(connection: duckdb.DuckDBPyConnection) -> list[SourceStatistics]:
-    """Return, for each source, the number of opening posts and the times of the first and last."""
+    """Read from the database, for each source, the number of opening posts and the times of the first and last."""
     rows = connection.execute(
         "SELECT source, count(*), min(posted_at), max(posted_at) FROM thread_ops GROUP BY source ORDER BY source"
     ).fetchall()
@@ -84,13 +90,17 @@ def source_statistics(connection: duckdb.DuckDBPyConnection) -> list[SourceStati
 
 
 def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Return the number of rows of every table."""
+    """Return the number of rows of every table of the database."""
     return {name: _one(connection, f'SELECT count(*) FROM "{name}"') for name in table_names(connection)}
 
 
 def bytes_per_row(connection: duckdb.DuckDBPyConnection, table: str, column: str | None = None) -> float:
-    """Return the approximate bytes in the file per row, or per non-NULL value of ``column``."""
+    """Return the approximate bytes in the database's file per row, or per non-NULL value of ``column`` (0 in a lake,
+    which does not say).
+    """
     rows = _one(connection, f'SELECT count({column or "*"}) FROM "{table}"')
+    if _is_lake(connection):
+        return _lake_bytes(connection, table) / rows if rows and column is None else 0.0
     return len(_blocks(connection, table, column)) * BLOCK_BYTES / rows if rows else 0.0
 
 
@@ -101,6 +111,14 @@ def table_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
         "AND NOT temporary ORDER BY table_name"
     )
     return [name for (name,) in tables.fetchall()]
+
+
+def _is_lake(connection: duckdb.DuckDBPyConnection) -> bool:
+    return connection.execute(_ENGINE).fetchone() == ("ducklake",)
+
+
+def _lake_bytes(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    return _one(connection, _LAKE_BYTES.format(table=table))
 
 
 def _blocks(connection: duckdb.DuckDBPyConnection, table: str, column: str | None = None) -> set[int]:

@@ -25,12 +25,14 @@ class Move:
 
 
 def journal(database: Path) -> Path:
-    """The file that lists the renames in progress."""
+    """The file that lists the renames in progress of the database and its files."""
     return Path(f"{database}.restoring")
 
 
 def swap(database: Path, moves: Sequence[Move]) -> None:
-    """Make all ``moves``; the caller holds the exclusive database lock and has flushed the drafts to disk."""
+    """Make all ``moves`` that replace the database; the caller holds the exclusive database lock and has flushed the
+    drafts to disk.
+    """
     lines = [[str(move.draft) if move.draft else None, str(move.target), str(move.kept)] for move in moves]
     write_atomically(journal(database), json.dumps(lines).encode())
     settle(database)

@@ -38,8 +38,8 @@ WHERE t.last_seen_at > f.decided_at
 def undecided_threads(
     connection: duckdb.DuckDBPyConnection, *, since: datetime, now: datetime, settling: timedelta
 ) -> dict[int, bool]:
-    """Return the threads that left the catalogue and may have been deleted, each with whether it was missing once
-    before.
+    """Read from the database the threads that left the catalogue and may have been deleted, each with whether it was
+    missing once before.
 
     They were last seen since ``since``, and at least ``settling`` before ``now`` and the newest poll; at least one
     later catalogue was readable completely. Threads missing once before were so at least ``settling`` ago.
@@ -51,7 +51,10 @@ def undecided_threads(
 
 
 def record_fates(connection: duckdb.DuckDBPyConnection, fates: Mapping[int, Fate], decided_at: datetime) -> None:
-    """Record the fates of threads; final fates stay unchanged. Call it inside :meth:`Database.write`."""
+    """Store what became of threads that left the catalogue: archived, missing once, or deleted.
+
+    A thread that is archived or deleted stays so. Call it inside :meth:`Database.write`.
+    """
     rows = table(
         [{"thread_id": thread_id, "fate": fate} for thread_id, fate in fates.items()],
         {"thread_id": "BIGINT", "fate": "VARCHAR"},
@@ -66,12 +69,12 @@ def record_fates(connection: duckdb.DuckDBPyConnection, fates: Mapping[int, Fate
 
 
 def returned_threads(connection: duckdb.DuckDBPyConnection) -> list[int]:
-    """Return the threads that were seen on the board after their fate was recorded."""
+    """Read from the database the threads that were seen on the board after their fate was recorded."""
     return [thread_id for (thread_id,) in connection.execute(_RETURNED).fetchall()]
 
 
 def forget_returned(connection: duckdb.DuckDBPyConnection) -> None:
-    """Delete the fates of threads that came back, so that their purged pictures are fetched again.
+    """Delete from the database the fates of threads that came back, so that their purged pictures are fetched again.
 
     Call it inside :meth:`Database.write`.
     """

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from bizcharts_pipeline.core.rows import PreparedThread
-from bizcharts_pipeline.warehouse.values import table
+from bizcharts_pipeline.warehouse.values import inserted, table
 
 _SQL = Path(__file__).parent / "sql"
 _TEXT_CHANGED = "SELECT thread_id FROM resolved WHERE change IN ('new', 'text')"
@@ -84,7 +84,7 @@ class MergeResult:
 
     @property
     def changed(self) -> int:
-        """Number of existing threads with any change other than having been seen again."""
+        """Number of existing threads in the database with any change other than having been seen again."""
         return self.changed_counts + self.changed_text + self.changed_details
 
 
@@ -95,7 +95,7 @@ def merge_threads(
     ingested_at: datetime,
     seen_at: datetime | Mapping[int, Sighting] | None,
 ) -> MergeResult:
-    """Merge ``threads`` into ``thread_ops``, ``coin_mentions`` and ``thread_observations``; idempotent.
+    """Store ``threads``: merge them into ``thread_ops``, ``coin_mentions`` and ``thread_observations``; idempotent.
 
     ``seen_at`` is when the live poller saw them (one time for all, or by thread id); it is ignored for archive rows. If
     a thread occurs twice, the last row counts. Call it inside :meth:`Database.write`.
@@ -106,9 +106,9 @@ def merge_threads(
     connection.execute("DELETE FROM incoming WHERE thread_id IS NULL")
     connection.execute(_statement("resolve_threads"))
     changes = dict(connection.execute("SELECT change, count(*) FROM resolved GROUP BY change").fetchall())
-    observations = len(connection.execute(_statement("observe_threads")).fetchall())
+    observations = inserted(connection, _statement("observe_threads"))
     if connection.execute("SELECT 1 FROM resolved WHERE is_late LIMIT 1").fetchone():
-        observations += len(connection.execute(_statement("observe_late_threads")).fetchall())
+        observations += inserted(connection, _statement("observe_late_threads"))
     connection.execute(_statement("merge_threads"))
     if changes.keys() & {"new", "text"}:
         _replace_mentions(connection, latest)

@@ -131,12 +131,14 @@ class TrustRow:
 
     @property
     def version(self) -> Version:
-        """The measured version."""
+        """The version of a labelling model that the stored row measures."""
         return Version(self.provider, self.model, self.endpoint, self.prompt_version)
 
 
 def answers(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> dict[Version, list[ModelAnswer]]:
-    """Return each version's answers for ``threads``; versions without answers have an empty list."""
+    """Read from the database each labelling model's answers for ``threads``; versions without answers have an empty
+    list.
+    """
     found: dict[Version, list[ModelAnswer]] = {version: [] for version in costs(connection)}
     for *version, thread_id, label, bearish, neutral, bullish, refused in connection.execute(
         _ANSWERS.format(threads=as_table(threads))
@@ -147,31 +149,38 @@ def answers(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> 
 
 
 def costs(connection: duckdb.DuckDBPyConnection) -> dict[Version, float | None]:
-    """Return the cost in USD of 1,000 labels per version. Paid requests that were refused or unusable count too."""
+    """Read from the database what 1,000 labels by each version of a paid model cost, in USD. Paid requests that were
+    refused or unusable count too.
+    """
     return {Version(*version): cost for *version, cost in connection.execute(_COSTS).fetchall()}
 
 
 def append_trust(connection: duckdb.DuckDBPyConnection, rows: Sequence[TrustRow], measured_at: datetime) -> None:
-    """Add a measurement of each version; earlier ones are kept. Call it inside :meth:`Database.write`."""
+    """Add a measurement of each version; earlier ones are kept, and one of the same moment stands for both. Call it
+    inside :meth:`Database.write`."""
     if rows:
         values = table([asdict(row) for row in rows], _TRUST)
         connection.execute(
-            f"INSERT INTO auto_label_trust BY NAME SELECT *, {literal(measured_at)} AS measured_at FROM {values}"
+            "INSERT INTO auto_label_trust BY NAME "
+            f"SELECT * FROM (SELECT *, {literal(measured_at)} AS measured_at FROM {values}) "
+            "ANTI JOIN auto_label_trust USING (provider, model, endpoint, prompt_version, measured_at)"
         )
 
 
 def trusted_versions(connection: duckdb.DuckDBPyConnection) -> list[Version]:
-    """Return the versions whose newest measurement passed: only their labels may be used for training."""
+    """Read from the database the versions of labelling models whose newest measurement passed: only their labels may be
+    used for training.
+    """
     return [Version(*row) for row in connection.execute(_TRUSTED).fetchall()]
 
 
 def trusted_labels(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> dict[int, str]:
-    """Return the newest label of a trusted version for those of ``threads`` that have one."""
+    """Read from the database the newest label of a trusted model for those of ``threads`` that have one."""
     return dict(connection.execute(_TRUSTED_LABELS.format(threads=as_table(threads))).fetchall())
 
 
 def refusals(connection: duckdb.DuckDBPyConnection) -> Preview:
-    """Return each provider's refusal rate, by the lexicon's class of the post.
+    """Read from the database each provider's refusal rate, by the lexicon's class of the post.
 
     Labels are not missing at random: refused posts use other words, and may so have another stance.
     """

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+import duckdb
+
 # NUL ends a string in many readers of the data, and a lone surrogate has no UTF-8 encoding.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -48,7 +50,9 @@ def quoted(text: str) -> str:
 
 
 def storable(value: Any) -> Any:
-    """Return ``value`` in a form that JSON and DuckDB can hold: NUL and lone surrogates as U+FFFD, NaN as None."""
+    """Return ``value`` in a form that JSON and the database can hold: NUL and lone surrogates as U+FFFD, NaN as
+    None.
+    """
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
     if value is None or isinstance(value, int):
@@ -62,3 +66,10 @@ def storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return storable(str(value))
+
+
+def inserted(connection: duckdb.DuckDBPyConnection, insert: str) -> int:
+    """Run the INSERT statement on the database and return the number of rows; a lake has no RETURNING."""
+    row = connection.execute(insert).fetchone()
+    assert row  # of every INSERT
+    return int(row[0])

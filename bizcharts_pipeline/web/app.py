@@ -65,7 +65,7 @@ class UndoRequest(BaseModel):
 
 
 def labeller_app(session: LabelSession, access: Access) -> "FastAPI":
-    """Return the ASGI application for one session, protected by ``access``."""
+    """Return the ASGI application of the labelling page for one session, protected by ``access``."""
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
     from starlette.requests import Request

@@ -46,25 +46,27 @@ class Access:
 
     @property
     def cookie_name(self) -> str:
-        """The cookie's name; browsers do not separate the cookies of two ports."""
+        """The name of the labelling page's cookie, which contains the port: browsers share cookies between the ports
+        of a host."""
         return f"bizcharts_{self.port}"
 
     @property
     def address(self) -> str:
-        """The address to open, with the token."""
+        """The address of the labelling page to open, with the token."""
         return f"http://127.0.0.1:{self.port}/?token={self.token}"
 
     @property
     def cookie(self) -> str:
-        """The value of ``Set-Cookie`` for a request with the token."""
+        """The value of ``Set-Cookie`` for a request to the labelling page with the token."""
         return f"{self.cookie_name}={self.session}; Path=/; HttpOnly; SameSite=Strict"
 
     def admits(self, token: str) -> bool:
-        """Whether ``token`` is the token in the address."""
+        """Whether ``token`` is the token in the labelling page's address."""
         return secrets.compare_digest(token.encode(), self.token.encode())
 
     def refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
-        """Return status and reason if a request is refused, else ``None``; header names are in lower case."""
+        """Return status and reason if a request to the labelling page is refused, else ``None``; header names are in
+        lower case."""
         hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         if headers.get("host") not in hosts:
             return 421, "This server answers to 127.0.0.1 and localhost only."
@@ -84,7 +86,7 @@ class Access:
         return None
 
     def knows(self, headers: dict[str, str]) -> bool:
-        """Whether a request carries the cookie."""
+        """Whether a request carries the labelling page's cookie."""
         sent = cookie_values(headers.get("cookie", ""), self.cookie_name)
         return any(secrets.compare_digest(value.encode(), self.session.encode()) for value in sent)
 

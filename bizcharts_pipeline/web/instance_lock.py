@@ -20,7 +20,7 @@ class AlreadyLabelling(BizchartsError):
 
 @contextmanager
 def labeller_lock(folder: Path, labeller: str) -> Iterator[Callable[[int], None]]:
-    """Hold the lock of a labeller; the kernel releases it when the process dies.
+    """Hold the lock of the labelling page's server for a labeller; the kernel releases it when the process dies.
 
     Yields a function that records the server's port, for the message to a second process.
 

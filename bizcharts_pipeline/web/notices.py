@@ -8,14 +8,14 @@ Notice = tuple[str, str]  # heading and text
 
 
 def waiting(problem: str | None) -> Notice:
-    """Return the notice while posts are being loaded; ``problem`` is why they cannot be."""
+    """Return the labelling page's notice while posts are being loaded; ``problem`` is why they cannot be."""
     if problem in (None, BUSY):
         return "One moment.", problem or "The next posts are being loaded."
     return "The database cannot be read.", str(problem)
 
 
 def finished(filters: OfferFilters, candidates: Candidates) -> Notice:
-    """Return the notice if there is nothing to label."""
+    """Return the labelling page's notice if there is nothing to label."""
     if not len(candidates.threads):
         if filters.source or filters.first or filters.last:
             return "No posts.", "None in the database passes the filters --source, --from and --to."

@@ -5,7 +5,6 @@ pictures.
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.images.errors import NothingToBlock
@@ -30,17 +29,17 @@ class Reader:
     def __init__(self, session: LabelSession, database: Database) -> None:
         self._thread = threading.Thread(target=self._run, name="labeller-reader", daemon=True)
         self._session = session
-        self._database = replace(database, wait_seconds=WAIT_SECONDS)
+        self._database = database.waiting(WAIT_SECONDS)
         self._home = session.settings.home_path
         self._ended = threading.Event()
         self._dealt = self._checked_others = float("-inf")
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread that loads the labelling page's posts."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread; a database access in progress may finish first."""
+        """Stop the thread that loads the labelling page's posts; a database access in progress may finish first."""
         self._ended.set()
         self._session.wake.set()
         self._thread.join(2 * WAIT_SECONDS)

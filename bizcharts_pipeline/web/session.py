@@ -83,7 +83,7 @@ class LabelSession:
     # Called by the page
 
     def view(self) -> dict[str, Any]:
-        """Return the posts to show next, and the labeller's progress."""
+        """Return the posts that the labelling page shows next, and the labeller's progress."""
         with self._lock:
             now = self._clock()
             ready = self._ready()
@@ -98,7 +98,8 @@ class LabelSession:
             }
 
     def decide(self, decision: Decision) -> dict[str, Any]:
-        """Write a label durably, then return the next view. Repeating the same decision changes nothing.
+        """Write a label from the labelling page durably, then return the next view. Repeating the same decision
+        changes nothing.
 
         Raises:
             NotOffered: the post is neither offered nor decided, the decision is inconsistent, or the page is outdated.
@@ -124,7 +125,8 @@ class LabelSession:
                 return self.view()
 
     def undo(self, keys: int) -> dict[str, Any]:
-        """Take back the last label; return the next view. ``keys`` is the number of standing labels known to the page.
+        """Take back the last label from the labelling page; return the next view. ``keys`` is the number of standing
+        labels known to the page.
 
         Raises:
             NotOffered: the number is wrong.
@@ -144,7 +146,8 @@ class LabelSession:
                 return {**self.view(), "undone": label and label.thread_id}
 
     def history(self, before: int, count: int) -> dict[str, Any]:
-        """Return ``count`` decided posts, newest first, after skipping ``before``; each post once."""
+        """Return for the labelling page ``count`` decided posts, newest first, after skipping ``before``; each post
+        once."""
         with self._lock:
             newest: dict[int, Label] = {}
             for label in reversed(self._decided):
@@ -153,7 +156,7 @@ class LabelSession:
             return {"posts": [self._shown(self._remembered(label), label) for label in labels]}
 
     def strata(self) -> list[dict[str, Any]]:
-        """Return the progress of each month and source."""
+        """Return for the labelling page the progress of each month and source."""
         with self._lock:
             candidates = self._deck.candidates if self._deck else None
             labels = [*self._imported, *self._decided]
@@ -165,7 +168,8 @@ class LabelSession:
         ]
 
     def picture(self, thread_id: int) -> tuple[Path, MediaType] | None:
-        """Return the file of a post's picture, if it may be shown and its row names a file in the store."""
+        """Return for the labelling page the file of a post's picture, if it may be shown and its row names a file in
+        the store."""
         with self._lock:
             offered = self._posts.get(thread_id)
             picture = offered.post.picture if offered else None
@@ -183,7 +187,7 @@ class LabelSession:
     # Called by the reader
 
     def deal(self, candidates: Candidates) -> None:
-        """Replace the deck by one of the current candidates in the database."""
+        """Replace the deck of the labelling session by one of the current candidates in the database."""
         gold = [post.thread_id for post in self._ledger.gold()] if self.filters.queue else []
         known = len(self._decided)
         newest, written = self._ledger.newest(), self._ledger.count()
@@ -208,7 +212,8 @@ class LabelSession:
             self._written = written
 
     def wanted(self) -> list[int]:
-        """Return the threads whose posts to load: upcoming ones if few are ready, then recently decided ones."""
+        """Return the threads whose posts to load for the labelling page: upcoming ones if few are ready, then recently
+        decided ones."""
         with self._lock:
             offers = self._deck.upcoming(READY) if self._deck else []
             ahead = [offer.thread_id for offer in offers]
@@ -220,7 +225,7 @@ class LabelSession:
             return [*missing, *(thread for thread in back if thread not in known)]
 
     def accept(self, requested: Iterable[int], posts: Iterable[OfferedPost]) -> None:
-        """Store loaded posts; requested threads that are not among them no longer exist."""
+        """Store posts loaded for the labelling page; requested threads that are not among them no longer exist."""
         with self._lock:
             for offered in posts:
                 self._posts[offered.post.thread_id] = offered
@@ -234,17 +239,17 @@ class LabelSession:
                         self._deck.decided(thread)
 
     def is_exhausted(self) -> bool:
-        """Whether the deck is empty."""
+        """Whether the deck of the labelling session is empty."""
         with self._lock:
             return self._deck is None or not self._deck.upcoming(1)
 
     def to_delete(self) -> list[int]:
-        """Return the threads whose pictures are to be deleted."""
+        """Return the threads flagged on the labelling page whose pictures are to be deleted."""
         with self._lock:
             return sorted(self._to_delete)
 
     def deleted(self, thread_id: int) -> None:
-        """Record that a thread's pictures were deleted."""
+        """Record in the labelling session that a thread's pictures were deleted."""
         with self._lock:
             self._to_delete.discard(thread_id)
 
@@ -354,7 +359,7 @@ class LabelSession:
         return self._remembered(label) if label else self._posts.get(thread_id)
 
     def _remembered(self, label: Label) -> OfferedPost:
-        """Return a decided post, from its label if it has not been loaded again."""
+        """Return a post that was labelled or skipped; one that is not loaded is made again from its label."""
         url = label.image_url_snapshot
         picture = Picture(url, None, None, None, None, None, None) if url else None
         post = Post(label.thread_id, label.posted_at, label.subject_snapshot, label.text_snapshot, picture)

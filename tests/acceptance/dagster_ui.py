@@ -1,4 +1,4 @@
-"""``bizcharts serve --dev``, as `make dev` runs it, asked through the GraphQL API that the UI uses."""
+"""``bizcharts serve``, as `make serve` runs it, asked through the GraphQL API that the UI uses."""
 
 import contextlib
 import os
@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import requests
-from installation import REPOSITORY, Installation, free_port
+from installation import REPOSITORY, Installation
+from ports import free_port
+
+from bizcharts_pipeline.settings import postgres_words
 
 START_SECONDS = 120
 
@@ -39,14 +43,14 @@ RUNS = """
 
 @dataclass
 class DagsterUI:
-    """One ``bizcharts serve --dev`` of an installation; started, killed and started again."""
+    """One ``bizcharts serve`` of an installation; started, killed and started again."""
 
     installation: Installation
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-c", "from bizcharts_pipeline.cli.main import main; main()", "serve", "--dev"]
+        command = [sys.executable, "-c", "from bizcharts_pipeline.cli.main import main; main()", "serve"]
         log = (self.installation.folder / "dagster.log").open("ab")
         self.process = subprocess.Popen(
             command,
@@ -102,16 +106,17 @@ class DagsterUI:
 
     def workers(self) -> list[int]:
         """The processes that work on runs now."""
+        if self.installation.lake:
+            lockers = self._lockers()  # the daemon holds one too, for its turn
+            return [pid for pid in self.descendants() if pid in lockers and not self._is_daemon(pid)]
         return [pid for pid in self.descendants() if any(self._holds(pid, lock) for lock in self._locks())]
 
+    def leaves(self) -> list[int]:
+        """The descendants without a child of their own."""
+        return [pid for pid in self.descendants() if not self._children().get(pid)]
+
     def descendants(self) -> list[int]:
-        children: dict[int, list[int]] = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, ValueError):
-                continue
-            children.setdefault(parent, []).append(int(folder.name))
+        children = self._children()
         assert self.process
         found, open_ = [], [self.process.pid]
         while open_:
@@ -119,6 +124,33 @@ class DagsterUI:
             found += below
             open_ += below
         return found
+
+    @staticmethod
+    def _children() -> dict[int, list[int]]:
+        children: dict[int, list[int]] = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+            children.setdefault(parent, []).append(int(folder.name))
+        return children
+
+    def _lockers(self) -> set[int]:
+        """The processes that hold a lock of the lake's server; each tells its number."""
+        with contextlib.closing(psycopg2.connect(postgres_words(self.installation.lake))) as connection:
+            cursor = connection.cursor()
+            cursor.execute(
+                "SELECT DISTINCT application_name FROM pg_stat_activity JOIN pg_locks USING (pid) "
+                "WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+            )
+            return {int(name.split()[-1]) for (name,) in cursor.fetchall()}
+
+    @staticmethod
+    def _is_daemon(pid: int) -> bool:
+        with contextlib.suppress(OSError):
+            return b"dagster._daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
 
     def _locks(self) -> list[Path]:
         return list((self.installation.home / "runs").glob("*.run"))

@@ -1,4 +1,4 @@
-"""Other programs at work on the same database: ``python neighbours.py ROLE DATABASE STOP_FILE``; prints what it did."""
+"""Other programs at work on a database: ``neighbours.py ROLE DATABASE HOME STOP_FILE``; prints how often."""
 
 import sys
 import time
@@ -10,6 +10,7 @@ from bizcharts_pipeline.core.rows import ScoredPost, SourceThread
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.copies import snapshot
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.scores import save_scores
 from bizcharts_pipeline.warehouse.statistics import table_statistics
 from bizcharts_pipeline.warehouse.threads import merge_threads
@@ -40,13 +41,13 @@ def score_by_another_model(database: Database, turn: int) -> None:
 
 
 def look(database: Database, turn: int) -> None:
-    """Read, and be sure that nothing is doubled and no batch is there by half; now and then take a copy."""
+    """Read, and be sure that nothing is doubled and no batch is there by half; now and then copy a file."""
     with database.read() as connection:
         for question in (_HALF_A_BATCH, _DOUBLES, _UNSEEN):
             answer = connection.execute(question).fetchone()
             assert answer == (0,), (question, answer)
         table_statistics(connection)
-    if turn % 10 == 0:
+    if turn % 10 == 0 and isinstance(database, DatabaseFile):
         snapshot(database, database.path.with_name("copy.duckdb"))
 
 
@@ -58,10 +59,10 @@ ROLES: dict[str, Callable[[Database, int], None]] = {
 
 
 if __name__ == "__main__":
-    role, path, stop = sys.argv[1:]
+    role, name, home, stop = sys.argv[1:]
     turns = 0
     while not Path(stop).exists():
-        ROLES[role](Database(Path(path), 60), turns)
+        ROLES[role](Database.named(name, Path(home), 60), turns)
         turns += 1
         time.sleep(PAUSE_SECONDS)
     print(turns)

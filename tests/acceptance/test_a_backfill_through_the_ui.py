@@ -64,7 +64,7 @@ WHOLE = Scale(troubled=30, quiet=60, seconds=0.5, kills=3, threads_per_day=300)
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("scale", [SMALL, pytest.param(WHOLE, marks=pytest.mark.acceptance)], ids=["small", "whole"])
-def test_days_from_the_ui_with_kills_blocks_and_restarts_in_between(tmp_path: Path, scale: Scale) -> None:
+def test_days_from_the_ui_with_kills_blocks_and_restarts_in_between(tmp_path: Path, scale: Scale, engine: str) -> None:
     seconds, whole = scale.seconds, scale.troubled + scale.quiet
     today = datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
     start = today - (whole + 4) * DAY
@@ -88,6 +88,7 @@ def test_days_from_the_ui_with_kills_blocks_and_restarts_in_between(tmp_path: Pa
                 **{f"BIZCHARTS_{name}_URL": prices.url for name in ("COINGECKO", "BINANCE", "COINMARKETCAP")},
                 "BIZCHARTS_ALTERNATIVE_ME_URL": prices.url,
             },
+            lake=engine,
         )
         ui = DagsterUI(installation)
         ui.start()

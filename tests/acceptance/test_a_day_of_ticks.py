@@ -20,21 +20,22 @@ BATCH = 20
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3 * 3600)
 @pytest.mark.parametrize("ticks", [12, pytest.param(1440, marks=pytest.mark.acceptance)])
 def test_a_day_of_ticks_beside_three_busy_processes(
-    ticks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ticks: int, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(11, START - timedelta(days=2), 4)
     stop = tmp_path / "stop"
     with SimulatedBoard(world, now=START) as board:
-        installation = Installation(tmp_path, board.url)
+        installation = Installation(tmp_path, board.url, lake=engine)
         for name, value in installation.environment(START).items():
             monkeypatch.setenv(name, value)
         installation.home.mkdir()
         installation.database.migrate()
         program = [sys.executable, str(NEIGHBOURS)]
-        words = {role: [role, str(installation.database.path), str(stop)] for role in ("import", "score", "look")}
+        database = [installation.database.name, str(installation.home), str(stop)]
+        words = {role: [role, *database] for role in ("import", "score", "look")}
         others = {
             role: subprocess.Popen(program + arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for role, arguments in words.items()

@@ -24,7 +24,7 @@ from bizcharts_pipeline.demo.label_apis.oracle import Oracle
 from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.demo.label_apis.wire import BatchFault, LabelFault
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
 
 POSTS = int(os.environ.get("BIZCHARTS_TEST_LABEL_POSTS", "2000"))
 MAX_AT_ONCE = 32
@@ -48,8 +48,9 @@ def apis() -> Iterator[SimulatedLabelApis]:
         yield server
 
 
-def installed(folder: Path, apis: SimulatedLabelApis, provider: str, endpoint: str) -> Labelling:
-    return Labelling(Installation(folder, "http://127.0.0.1:9"), apis, provider, endpoint, POSTS, dagster=True)
+def installed(folder: Path, apis: SimulatedLabelApis, provider: str, endpoint: str, lake: str = "") -> Labelling:
+    installation = Installation(folder, "http://127.0.0.1:9", lake=lake)
+    return Labelling(installation, apis, provider, endpoint, POSTS, dagster=True)
 
 
 def check(posts: Labelling, orphans: int) -> None:
@@ -70,8 +71,10 @@ def check(posts: Labelling, orphans: int) -> None:
 
 
 @pytest.mark.parametrize(("provider", "endpoint"), WAYS)
-def test_two_thousand_posts_one_by_one(tmp_path: Path, apis: SimulatedLabelApis, provider: str, endpoint: str) -> None:
-    posts = installed(tmp_path, apis, provider, endpoint)
+def test_two_thousand_posts_one_by_one(
+    tmp_path: Path, apis: SimulatedLabelApis, provider: str, endpoint: str, engine: str
+) -> None:
+    posts = installed(tmp_path, apis, provider, endpoint, engine)
     posts.kill(lambda sent: apis.bill().requests >= POSTS // 10)
     posts.kill(lambda sent: apis.bill().requests >= POSTS // 3)
     said = posts.run(Decimal("0.03") * SHARE)
@@ -84,13 +87,13 @@ def test_two_thousand_posts_one_by_one(tmp_path: Path, apis: SimulatedLabelApis,
 
 @pytest.mark.parametrize(("provider", "endpoint"), BATCH_WAYS)
 def test_two_thousand_posts_in_batches_that_expire(
-    tmp_path: Path, apis: SimulatedLabelApis, provider: str, endpoint: str
+    tmp_path: Path, apis: SimulatedLabelApis, provider: str, endpoint: str, engine: str
 ) -> None:
     apis.openai_batches.script.extend([None, BatchFault.EXPIRED, BatchFault.TOO_MANY_TOKENS])
     apis.gemini.batch_script.extend([None, BatchFault.EXPIRED])
     creation = "/batches" if provider == "openai" else ":batchGenerateContent"
     result = "/content" if provider == "openai" else "/batches/"
-    posts = installed(tmp_path, apis, provider, endpoint)
+    posts = installed(tmp_path, apis, provider, endpoint, engine)
     # A run that is killed while the service creates the batch, and one that is killed while it collects another.
     apis.fail_next("hang", on=creation)
     posts.kill(lambda sent: any(record.path.endswith(creation) for record in sent))

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from bizcharts_pipeline.index.readings import label_of
-from bizcharts_pipeline.warehouse.published import CoinReading, Reading
+from bizcharts_pipeline.warehouse.published import LIVE, CoinReading, Reading
 
 BEGIN = datetime(2026, 11, 28)
 
@@ -44,5 +44,5 @@ def coin(symbol: str, score: float | None, mentions: int, spread: float = 0.1) -
     """A final hour of a coin whose interval reaches ``spread`` to either side."""
     return CoinReading(
         symbol, BEGIN, "hour", score, None if score is None else score - spread,
-        None if score is None else score + spread, mentions, float(mentions), True, "lexicon", BEGIN, BEGIN,
+        None if score is None else score + spread, mentions, float(mentions), True, "lexicon", LIVE, BEGIN, BEGIN,
     )  # fmt: skip

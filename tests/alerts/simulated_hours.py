@@ -16,7 +16,7 @@ from bizcharts_pipeline.alerts.operation_events import FailedRun
 from bizcharts_pipeline.alerts.watch import Runs, watch
 from bizcharts_pipeline.index.readings import label_of
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 HOURS = 1_000
 BEGIN = datetime(2026, 9, 1)
@@ -58,13 +58,13 @@ def rows() -> list[IndexRow]:
 def fill(home: Path) -> None:
     """Write all hours; the service sees of them those that have begun."""
     home.mkdir()
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         insert_index(connection, rows())
 
 
 def serve(home: Path) -> None:
     settings = Settings(home=home)
-    ledger, database = AlertLedger(home / LEDGER), Database(home / "bizcharts.duckdb")
+    ledger, database = AlertLedger(home / LEDGER), DatabaseFile(home / "bizcharts.duckdb")
     done = home / PROGRESS
     targets = destinations(ledger.hash_key())
     for hour in range(int(done.read_text() or 0) if done.exists() else 0, HOURS, STEP):

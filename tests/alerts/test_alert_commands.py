@@ -25,6 +25,8 @@ def test_the_test_command_tries_each_destination_and_fails_if_one_does(
     with receiver() as server:
         monkeypatch.setenv(VARIABLE, server.url(f"{CANARY}/200"))
         assert run("test").exit_code == 0
+        assert not (tmp_path / "home").exists()  # its name may be mistyped
+        (tmp_path / "home").mkdir()
         monkeypatch.setenv(VARIABLE, f"{server.url(f'{CANARY}/200')} {server.url(f'{CANARY}/403')}")
         tried = run("test", "--json")
     assert tried.exit_code == 1

@@ -76,5 +76,5 @@ def test_a_change_within_the_intervals_counts_as_none(before: float, now: float,
     change = least_change(coin("A", before, 50, spread), coin("A", now, 50, spread))
     assert abs(change) <= abs(now - before)
     assert change == 0 or (change > 0) == (now > before)
-    if abs(now - before) < spread:
+    if abs(now - before) < spread - 1e-12:
         assert change == 0

@@ -17,7 +17,7 @@ from bizcharts_pipeline.alerts.destinations import VARIABLE, Destination, destin
 from bizcharts_pipeline.alerts.errors import AlertLedgerError
 from bizcharts_pipeline.alerts.events import Event
 from bizcharts_pipeline.alerts.ledger import AlertLedger
-from bizcharts_pipeline.core.file_lock import lock_file
+from bizcharts_pipeline.core.ledgers import exclusive
 
 NOW = datetime(2026, 11, 28, 12)
 CANARY = "canary0123456789"
@@ -30,8 +30,8 @@ def server() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> AlertLedger:
-    return AlertLedger(tmp_path / "ledgers" / "alerts.sqlite")
+def ledger(home: Path) -> AlertLedger:
+    return AlertLedger(home / "ledgers" / "alerts.sqlite")
 
 
 def event(number: int = 1) -> Event:
@@ -48,6 +48,8 @@ def record(ledger: AlertLedger, targets: list[Destination], *events: Event) -> N
     assert ledger.record(events, [one.name for one in targets], note, f"{note}.", NOW)
 
 
+@pytest.mark.fault("dropped network", stage="alerts", expected="the other destinations get it; the error is seen")
+@pytest.mark.fault("slow network", stage="alerts", expected="a destination that hangs holds no other up")
 def test_a_dead_destination_holds_no_other_up_and_its_error_is_seen(
     server: Receiver, ledger: AlertLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +143,7 @@ def test_an_address_that_apprise_would_use_unsafely_is_refused_in_one_line(
     assert outcome.error.startswith(says)
 
 
+@pytest.mark.parametrize("home", ["files"], indirect=True)
 def test_no_part_of_an_address_is_in_ledger_outcome_output_or_argument_list(
     server: Receiver, ledger: AlertLedger, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,7 +205,7 @@ def _environments() -> bytes:
 def test_one_sender_at_a_time(ledger: AlertLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     targets = set_to(monkeypatch, ledger, "json://127.0.0.1:1/")
     record(ledger, targets, event())
-    with lock_file(ledger.path.with_suffix(".sending")) as alone:
+    with exclusive(ledger.path.with_suffix(".sending")) as alone:
         assert alone
         assert deliver(ledger, targets, 3, lambda: NOW) is None
     (waiting,) = ledger.deliveries()

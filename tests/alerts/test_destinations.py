@@ -33,7 +33,7 @@ def test_a_scheme_that_is_not_allowed_is_refused_in_one_line_without_its_address
 def test_a_parameter_that_weakens_or_repeats_a_delivery_or_touches_files_is_refused(
     parameter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for spelt in (parameter, parameter.upper()):
+    for spelt in (parameter, parameter.upper(), f"+{parameter}", f"%2B{parameter}"):
         monkeypatch.setenv(VARIABLE, f"jsons://me:{CANARY}@h/?a=b&{spelt}=yes")
         with pytest.raises(BadDestination, match=f"address 1 has the parameter {parameter}") as refused:
             destinations(KEY)

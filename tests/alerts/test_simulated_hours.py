@@ -42,6 +42,7 @@ def expected() -> dict[str, Event]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.fault("SIGKILL", stage="alerts", expected="each event sent once, or named as unknown")
 def test_a_thousand_hours_with_kills_send_each_event_once_lose_none_and_double_none(
     tmp_path: Path,
 ) -> None:

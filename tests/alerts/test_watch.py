@@ -17,7 +17,7 @@ from bizcharts_pipeline.pods.ledger import LEDGER as PODS
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.protocol import Candidate, Pod
 from bizcharts_pipeline.settings import AlertSettings, PodSettings, Settings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.drift_reports import VERDICT, DriftRow, append_report
 from bizcharts_pipeline.warehouse.models import ModelVersion, promote
 
@@ -33,7 +33,7 @@ class World:
         home.mkdir()
         self.settings = Settings.model_validate({"home": home, **settings})
         self.ledger = AlertLedger(home / LEDGER)
-        self.database = Database(home / "bizcharts.duckdb")
+        self.database = DatabaseFile(home / "bizcharts.duckdb")
 
     def hour(self, start: datetime, value: float, *coins: CoinRow, coverage: float = 1.0) -> None:
         with self.database.write() as connection:
@@ -140,7 +140,7 @@ def test_a_pod_that_outlives_its_run_and_a_budget_are_found_in_the_ledgers(tmp_p
     ledger.found(row, Pod("pod-1", "bizcharts-x", "RUNNING", None, None, Decimal("0.7"), None))
     assert world.watch() == ["BizCharts: the budget of pods is nearly spent"]  # 4.20 of 5 USD are reserved
     ended = Runs(lambda since: [], lambda run_id: NOW - HOUR)
-    assert world.watch(NOW, ended) == ["BizCharts: a rented pod outlives its run"]
+    assert world.watch(NOW, ended) == ["BizCharts: a rented pod still exists after its run"]
     assert world.watch(NOW + HOUR, ended) == []
     ledger.end(row, NOW)
     assert world.watch(NOW + 2 * HOUR, ended) == []

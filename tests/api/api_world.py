@@ -17,7 +17,8 @@ from bizcharts_pipeline.api.app import api_app
 from bizcharts_pipeline.api.source import Source
 from bizcharts_pipeline.service.webserver import allowed_hosts
 from bizcharts_pipeline.settings import FearGreedSettings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
+from bizcharts_pipeline.warehouse.model_previews import SWITCHED, ModelPreview, append_preview
 
 T0 = datetime(2026, 3, 2)  # a Monday
 NOW = T0 + 3 * DAY + timedelta(minutes=20)
@@ -32,7 +33,7 @@ HOSTILE = [
 ]
 
 
-def fill(database: Database) -> None:
+def fill(database: DatabaseFile) -> None:
     """72 hours and 3 days that were published as they ended, the running hour, a later vintage, and coins."""
     hours = [published_hour(T0 + n * HOUR, (7 * n) % 101) for n in range(72)]
     later = replace(hours[10], value=99, computed_at=NOW - HOUR, model_version=HOSTILE[0])
@@ -46,6 +47,7 @@ def fill(database: Database) -> None:
     with database.write() as connection:
         insert_index(connection, [*hours, later, running, *days])
         insert_coins(connection, coins)
+        append_preview(connection, ModelPreview(T0 + HOUR, HOSTILE[0], "lexicon", SWITCHED, None, shift=-7.5))
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Answer:
 @dataclass
 class Api:
     port: int
-    database: Database
+    database: DatabaseFile
     now: list[datetime] = field(default_factory=lambda: [NOW])
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
@@ -106,7 +108,7 @@ def api(
     path: Path, requests_per_minute: int = 100_000, wait_seconds: float = 20, *, filled: bool = True
 ) -> Iterator[Api]:
     """Serve the API on the database at ``path``, which is made."""
-    database = Database(path, 20)
+    database = DatabaseFile(path, 20)
     if filled:
         fill(database)
     else:

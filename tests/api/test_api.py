@@ -25,10 +25,20 @@ from bizcharts_pipeline.api.schema import (
     HealthAnswer,
     IndexAnswer,
     ShillingAnswer,
+    SwitchesAnswer,
 )
 from bizcharts_pipeline.warehouse.as_of import candles, coin_board, index_series
 
-ROWS = ("/v1/index", "/v1/coins", "/v1/coins/BTC", "/v1/candles", "/v1/generals", "/v1/shilling", "/v1/copies")
+ROWS = (
+    "/v1/index",
+    "/v1/coins",
+    "/v1/coins/BTC",
+    "/v1/switches",
+    "/v1/candles",
+    "/v1/generals",
+    "/v1/shilling",
+    "/v1/copies",
+)
 CACHED = (*ROWS, "/v1/badge.svg", "/v1/embed", "/v1/feed.atom")
 EVERY = (*CACHED, "/v1/health", "/v1/metrics")
 
@@ -58,6 +68,15 @@ def test_the_index_is_the_tables_newest_vintages(world: Api) -> None:
     assert len(plain) == 73
     assert answer.rows[10]["value"] == 99
     assert [row["value"] for row in world.get("/v1/index?bucket=day").rows] == [20, 21, 80]
+
+
+def test_a_switch_of_the_model_is_published_with_its_first_reading(world: Api) -> None:
+    (switch,) = world.get("/v1/switches").rows
+    assert (switch["switched_at"], switch["published_at"]) == (iso(T0 + HOUR), iso(NOW - HOUR))
+    assert (switch["model_version"], switch["former"], switch["shift"]) == (HOSTILE[0], "lexicon", -7.5)
+    (known,) = world.get(f"/v1/switches?as_of={iso(NOW - DAY)}").rows
+    assert known == switch | {"published_at": None}
+    assert world.get(f"/v1/switches?as_of={iso(T0)}").rows == []
 
 
 def test_as_of_gives_what_was_computed_and_knowable_then(world: Api) -> None:
@@ -134,6 +153,14 @@ def test_pages_follow_one_another_and_hold_every_row_once(world: Api, path: str,
     assert rows == [row for row in whole if row[name] >= first]
     assert T0 - HOUR * 20 <= starts(rows, name)[0] <= T0
     assert len(rows) >= 72
+
+
+@pytest.mark.parametrize("begin", ["", f"&from={iso(T0)}"])
+def test_the_last_page_leads_to_no_other_even_if_it_is_full(world: Api, begin: str) -> None:
+    count = len(world.get(f"/v1/index?limit=10000{begin}").rows)
+    assert world.get(f"/v1/index?limit={count}{begin}").json["next"] is None
+    following = world.get(f"/v1/index?limit={count - 1}{begin}").json["next"]
+    assert len(world.get(following).rows) == 1
 
 
 @pytest.mark.parametrize("path", CACHED)
@@ -219,7 +246,16 @@ def test_every_answer_has_the_form_that_openapi_describes(world: Api) -> None:
     for path, model in zip(
         (*ROWS, "/v1/health"),
         (
-            *(IndexAnswer, CoinsAnswer, CoinsAnswer, CandlesAnswer, GeneralsAnswer, ShillingAnswer, CopiesAnswer),
+            *(
+                IndexAnswer,
+                CoinsAnswer,
+                CoinsAnswer,
+                SwitchesAnswer,
+                CandlesAnswer,
+                GeneralsAnswer,
+                ShillingAnswer,
+                CopiesAnswer,
+            ),
             HealthAnswer,
         ),
         strict=True,

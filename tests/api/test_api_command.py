@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.request import urlopen
 
-from installation import REPOSITORY, Installation, free_port
+from installation import REPOSITORY, Installation
+from ports import free_port
 from published_rows import HOUR, insert_index, published_hour
 
 T0 = datetime(2026, 3, 2)

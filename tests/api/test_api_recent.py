@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +51,23 @@ def test_programs_get_what_the_pages_show(world: Api) -> None:
         assert answer.rows[: len(rows)] == plain(list(rows))
         assert rows
     assert any(row["suspected"] for row in world.get("/v1/shilling").rows)
+
+
+def test_a_post_that_was_scored_after_the_moment_does_not_count(tmp_path: Path) -> None:
+    def threads(served_api: Api) -> int:
+        return sum(row["threads"] for row in served_api.get(f"/v1/generals?days=3&as_of={NOW.isoformat()}Z").rows)
+
+    with api(tmp_path / "home.duckdb", filled=False) as served_api:
+        store_posts(served_api.database, [named(post) for post in random_posts(9, 12, 40, NOW - 12 * DAY)])
+        update(served_api.database, NOW)
+        before = threads(served_api)
+        with served_api.database.write() as connection:
+            connection.execute(
+                "UPDATE scored_posts SET scored_at = ? WHERE thread_id = (SELECT thread_id FROM thread_ops "
+                "WHERE posted_at <= ? ORDER BY posted_at DESC LIMIT 1)",
+                [NOW + timedelta(minutes=1), NOW],
+            )
+        assert threads(served_api) == before - 1
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -11,9 +11,10 @@ from published_rows import CoinRow, IndexRow, insert_coins, insert_index
 
 from bizcharts_pipeline.core.rows import Mention, PreparedThread, ScoredPost, SourceThread
 from bizcharts_pipeline.index.readings import label_of
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.drift_reports import VERDICT, DriftRow, append_report
 from bizcharts_pipeline.warehouse.model_evaluations import Decision, EvaluationRow, append_decisions, save_evaluations
+from bizcharts_pipeline.warehouse.model_previews import HELD, SWITCHED, ModelPreview, append_preview
 from bizcharts_pipeline.warehouse.models import ModelVersion, register_candidate
 from bizcharts_pipeline.warehouse.prices import merge_prices
 from bizcharts_pipeline.warehouse.scores import save_scores
@@ -58,10 +59,10 @@ def value_at(start: datetime) -> float:
     return 20 + 60 * ((start - datetime(2026, 1, 1)) / HOUR % 97) / 97
 
 
-def fill(home: Path) -> Database:
+def fill(home: Path) -> DatabaseFile:
     """Make the database: forty days of hours and days, three coins, prices, posts, models, polls and labels."""
     home.mkdir(parents=True, exist_ok=True)
-    database = Database(home / "bizcharts.duckdb", 20)
+    database = DatabaseFile(home / "bizcharts.duckdb", 20)
     first = NOW.replace(hour=0, minute=0) - DAYS * DAY
     hours = [first + place * HOUR for place in range(int((NOW - first) / HOUR) + 1)]
     with database.write() as connection:
@@ -168,6 +169,12 @@ def _add_models(connection: duckdb.DuckDBPyConnection) -> None:
     confusion = ((10, 5, 2), (4, 20, 6), (1, 5, 12))
     save_evaluations(connection, [EvaluationRow(HOSTILE_NAME, "g" * 64, 150, *figures, confusion, measured)])
     append_report(connection, drift_rows())
+    shown = {"posts": 900, "class_changed": 0.31, "mean_old": 0.01, "mean_new": -0.02, "value_old": 24.0}
+    shown |= {"value_new": 51.4, "shift": 27.4, "shift_lo": 20.1, "shift_hi": 33.0, "stance_old": 0.0}
+    most = ({"thread_id": 1, "old": 0.5, "new": -0.5},)
+    append_preview(connection, ModelPreview(datetime(2026, 2, 2), MODEL, "lexicon-0", SWITCHED, "upgraded"))
+    waits = ModelPreview(measured, HOSTILE_NAME, MODEL, HELD, None, **shown, changed_most=most)
+    append_preview(connection, waits)
     append_decisions(
         connection,
         [Decision(HOSTILE_NAME, MODEL, "g" * 64, False, "gate", "no better <i>here</i>", measured, bootstrap_p=0.21)],

@@ -14,8 +14,8 @@ from app_world import BUSY_HOUR, HOSTILE, HOSTILE_NAME, HOUR, NOW, hour_row
 from playwright.sync_api import Browser, Locator, Page, expect
 from published_rows import insert_index
 
-from bizcharts_pipeline.core.clock import to_epoch
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.core.clock import from_epoch, to_epoch
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 PAGES = {
     "": "Mood of /biz/",
@@ -29,6 +29,13 @@ PAGES = {
     "data": "Data",
 }
 SECONDS = 30_000
+FOCUSED = """
+(() => {
+  const outer = document.activeElement, focused = outer.shadowRoot?.activeElement ?? outer;
+  const box = focused.getBoundingClientRect(), style = getComputedStyle(focused);
+  return [box.left, box.right, `${style.outlineWidth} ${style.outlineStyle}`];
+})()
+"""
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
@@ -150,7 +157,7 @@ def test_the_zoom_survives_a_click_and_a_refresh_with_new_data(app: App, page: P
     page.mouse.click(*x_of(page, sum(before) / 2))
     expect(page.get_by_role("heading", name="Posts of")).to_be_visible(timeout=SECONDS)
     ready = int(chart(page).get_attribute("data-ready") or 0)
-    with Database(app.home / "bizcharts.duckdb", 20).write() as connection:
+    with DatabaseFile(app.home / "bizcharts.duckdb", 20).write() as connection:
         insert_index(connection, [hour_row(NOW.replace(minute=0), computed_at=NOW + HOUR / 9, value=41.0)])
     page.clock.fast_forward("01:01")
     expect(page.get_by_alt_text("Fear/Greed gauge: 41 of 100")).to_be_visible(timeout=SECONDS)
@@ -173,10 +180,16 @@ def test_the_chart_is_used_by_keyboard(app: App, page: Page) -> None:
     second = view(page)
     assert second
     assert second[0] > first[0]
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    third = view(page)
+    assert third
+    newest = from_epoch(third[1]).replace(minute=0, second=0, microsecond=0)
+    expect(chart(page).locator(".main .u-legend")).to_contain_text(f"{newest:%Y-%m-%d %H:%M}")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"Posts of {newest:%Y-%m-%d %H:%M}")).to_be_visible(timeout=SECONDS)
     page.keyboard.press("0")
     expect(chart(page)).to_have_attribute("data-view", "null")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Posts of")).to_be_visible(timeout=SECONDS)
     assert "newest" in (chart(page).get_attribute("aria-label") or "")
 
 
@@ -195,7 +208,7 @@ def test_a_coin_of_the_board_opens_its_page(app: App, page: Page) -> None:
 
 @pytest.mark.parametrize("path", [f"?hour={BUSY_HOUR.isoformat()}", "moved", "models", "data", "coin?coin=BTC"])
 def test_strangers_text_does_nothing_in_the_browser(app: App, page: Page, path: str) -> None:
-    with Database(app.home / "bizcharts.duckdb", 20).write() as connection:
+    with DatabaseFile(app.home / "bizcharts.duckdb", 20).write() as connection:
         connection.execute(f"UPDATE coin_sentiment SET model_version = '{HOSTILE_NAME}'")
     with watched(page, app.address):
         open_page(page, app, path)
@@ -227,6 +240,22 @@ def test_on_a_telephone_each_page_fits_and_axe_finds_no_fault(
         page.evaluate(AXE)
         faults = page.evaluate("axe.run()")["violations"]
         assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in faults] == []
+    finally:
+        context.close()
+
+
+@pytest.mark.slow
+def test_by_keyboard_on_a_telephone_tab_stops_only_at_what_is_seen_and_marks_it(app: App, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    try:
+        open_page(page, app)
+        chart(page)
+        for _ in range(9):
+            page.keyboard.press("Tab")
+            left, right, outline = page.evaluate(FOCUSED)
+            assert 0 <= left < right <= 390
+            assert outline == "2px solid"
     finally:
         context.close()
 

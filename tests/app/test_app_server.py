@@ -97,7 +97,9 @@ def test_the_api_of_the_app_asks_for_the_password_too(filled: Path) -> None:
         for path in ("/v1/index", "/v1/badge.svg", "/v1/health", "/v1/openapi.json"):
             assert ask(address, path=path)[0] == 401, path
             assert ask(address, path=path, Authorization=f"Bearer {PASSWORD}x")[0] == 401, path
-        assert ask(address, path="/v1/index", Authorization=f"Bearer {PASSWORD}")[0] == 200
+        status, headers, _ = ask(address, path="/v1/index", Authorization=f"Bearer {PASSWORD}")
+        assert status == 200
+        assert headers["cache-control"][0].startswith("private, ")
 
 
 def test_without_a_database_the_api_says_so_and_makes_none(tmp_path: Path) -> None:

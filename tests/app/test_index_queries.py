@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-from app_world import DAY, HOUR, NOW, hour_row
+from app_world import DAY, HOUR, MODEL, NOW, hour_row
 from published_rows import insert_index
 
 from bizcharts_pipeline.app.queries.index import hours
 from bizcharts_pipeline.core.clock import to_epoch
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
+from bizcharts_pipeline.warehouse.model_previews import SWITCHED, ModelPreview, append_preview
 from bizcharts_pipeline.warehouse.values import literal
 
 
 def test_outages_and_hours_computed_afterwards_are_stretches_of_time(home: Path) -> None:
-    database = Database(home / "bizcharts.duckdb", 20)
+    database = DatabaseFile(home / "bizcharts.duckdb", 20)
     hour = NOW.replace(minute=0)
     polls = (NOW - 9 * HOUR, NOW - 4 * HOUR, NOW - 3 * HOUR)
     again = [hour - 20 * HOUR, hour - 19 * HOUR, hour - 7 * HOUR]
@@ -34,3 +35,16 @@ def test_outages_and_hours_computed_afterwards_are_stretches_of_time(home: Path)
     )
     earlier = hours(database, NOW - DAY, NOW, NOW - 5 * HOUR)
     assert (earlier.outages, earlier.afterwards) == ((), ())
+
+
+def test_the_chart_marks_when_readers_first_saw_another_models_values(home: Path) -> None:
+    database = DatabaseFile(home / "bizcharts.duckdb", 20)
+    switched, published = NOW - 5 * HOUR, NOW - 3 * HOUR
+    with database.write() as connection:
+        preview = ModelPreview(switched, "tfidf-9", MODEL, SWITCHED, None, shift=-6.6)
+        append_preview(connection, preview)
+        again = [hour_row(NOW - hours * HOUR, computed_at=published, model_version="tfidf-9") for hours in (6, 5)]
+        insert_index(connection, again)
+    start = NOW.replace(minute=0) - 4 * HOUR
+    assert hours(database, start, NOW, None).switches == ((to_epoch(published), "tfidf-9 (\u22127)"),)
+    assert hours(database, start, NOW, NOW - 4 * HOUR).switches == ()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from app_world import BUSY_HOUR, HOSTILE, HOSTILE_NAME, HOUR, MODEL, NOW, hour_row, value_at
@@ -17,12 +18,16 @@ from lab_worlds import world
 from published_rows import insert_index
 from streamlit.testing.v1 import AppTest
 
+from bizcharts_pipeline.app.components.posts import item_of
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.lab.report import report_path, to_json
 from bizcharts_pipeline.lab.run import make_report
 from bizcharts_pipeline.lab.trials import LEDGER, TrialLedger
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
+from bizcharts_pipeline.warehouse.learning_curves import CurvePoint, LearningCurve, append_curve
+from bizcharts_pipeline.warehouse.posts import source_link
 
 PAGES = ("now", "moved", "coins", "coin", "generals", "copies", "lab", "models", "data")
 SECONDS = 60
@@ -58,10 +63,10 @@ def test_now_says_the_class_how_unusual_and_how_sure(home: Path) -> None:
     assert "lower than 70 % of the past year's days" in said
     assert "25 to 35" in said
     yesterday = value_at(NOW.replace(minute=0) - 24 * HOUR)
-    assert f"Yesterday: {yesterday:.0f} Greed −{yesterday - 30:.0f} since then" in said
+    assert f"Yesterday: {yesterday:.0f} Greed; now −{yesterday - 30:.0f}" in said
     assert "Last week: " in said
     assert "Last year: –" in said
-    assert "is final at 2026-03-10 13:00 UTC" in said
+    assert "is final minutes after 2026-03-10 13:00 UTC" in said
     assert "not financial advice" in said
 
 
@@ -108,7 +113,7 @@ def test_without_a_database_each_page_says_which_command_makes_one(page: str, tm
 def test_a_lost_database_is_not_taken_for_a_first_start(tmp_path: Path) -> None:
     settings = load_settings()
     Database.from_settings(settings).migrate()
-    settings.database_path.unlink()
+    Path(settings.database_name).unlink()
     said = words(opened("now"))
     assert "bizcharts restore" in said
     assert "no data yet" not in said
@@ -117,7 +122,7 @@ def test_a_lost_database_is_not_taken_for_a_first_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_with_an_empty_database_each_page_says_what_is_missing(page: str, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
-    Database(tmp_path / "home" / "bizcharts.duckdb").migrate()
+    DatabaseFile(tmp_path / "home" / "bizcharts.duckdb").migrate()
     said = words(opened(page))
     assert "no data yet" in said or "yet" in said
 
@@ -125,7 +130,7 @@ def test_with_an_empty_database_each_page_says_what_is_missing(page: str, tmp_pa
 @pytest.mark.parametrize(("state", "expected"), [("no reading", "at least 15 are needed"), ("calibrating", "60 more")])
 def test_a_reading_without_a_value_says_why(home: Path, state: str, expected: str) -> None:
     row = hour_row(NOW.replace(minute=0), computed_at=NOW + timedelta(seconds=9), value=None, label=None, state=state)
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         insert_index(connection, [row])
         connection.execute("UPDATE fear_greed_index SET history_days = 0, n_eff = 4 WHERE value IS NULL")
     said = words(opened("now"))
@@ -141,7 +146,7 @@ def test_when_no_poll_comes_the_page_says_that_no_reading_will(home: Path, monke
 def test_just_after_the_full_hour_no_time_of_the_past_is_announced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = NOW.replace(minute=0) + HOUR + timedelta(minutes=1)
     monkeypatch.setenv("BIZCHARTS_NOW", now.isoformat())
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         connection.execute(
             "UPDATE catalog_snapshots SET snapshot_at = ? "
             "WHERE snapshot_at = (SELECT max(snapshot_at) FROM catalog_snapshots)",
@@ -149,13 +154,13 @@ def test_just_after_the_full_hour_no_time_of_the_past_is_announced(home: Path, m
         )
     said = words(opened("now"))
     assert "The hour ended at" in said
-    assert "is final at" not in said
+    assert "is final minutes" not in said
 
 
 def test_a_link_as_of_a_moment_shows_what_was_knowable_then(home: Path) -> None:
     then = BUSY_HOUR - 3 * HOUR
     later = hour_row(then - HOUR, computed_at=NOW, value=90.0, label="Extreme Greed")
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         insert_index(connection, [later])
     test = opened("now", as_of=then.isoformat(), hour=BUSY_HOUR.isoformat())
     said = words(test)
@@ -188,6 +193,23 @@ def test_a_link_with_no_moment_in_it_shows_the_present_and_says_so(home: Path, m
     said = words(opened("now", as_of=moment, hour=moment))
     assert "no ISO 8601 time" in said
     assert "25 to 35" in said
+
+
+def test_a_moment_of_the_future_is_not_shown_as_the_past(home: Path) -> None:
+    said = words(opened("now", as_of="2030-01-01"))
+    assert "is in the future" in said
+    assert "As it was knowable" not in said
+
+
+@pytest.mark.parametrize(("source", "host"), [("live", "boards.4chan.org"), ("warosu", "warosu.org")])
+def test_a_post_links_to_its_source_whatever_the_length_of_the_address(source: str, host: str) -> None:
+    post = SimpleNamespace(thread_id=61_234_567, source=source, subject="s", text="W" * 60)
+    settings = load_settings(warosu_url=f"https://{'archive.' * 6}warosu.org")
+    shown = item_of(post, ["W" * 60], settings, masked=True)
+    [address] = re.findall(r'href="([^"]*)"', shown)
+    assert address == source_link(source, 61_234_567, settings)
+    assert address.isascii()
+    assert host in address
 
 
 def test_a_link_to_an_hour_shows_its_posts_cut_and_with_their_source(home: Path) -> None:
@@ -223,7 +245,7 @@ def test_strangers_posts_add_no_element_to_the_page(home: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_strangers_names_start_nothing_on_any_page(home: Path, page: str) -> None:
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         connection.execute(f"UPDATE model_versions SET model_version = '{HOSTILE_NAME}x' WHERE status = 'champion'")
         connection.execute(f"UPDATE fear_greed_index SET model_version = '{HOSTILE_NAME}x', state = '{HOSTILE_NAME}'")
         connection.execute(f"UPDATE coin_sentiment SET model_version = '{HOSTILE_NAME}x'")
@@ -236,7 +258,7 @@ def test_strangers_names_start_nothing_on_any_page(home: Path, page: str) -> Non
 
 
 def test_a_raid_is_named_with_what_it_weighs_and_its_words_add_no_element(home: Path) -> None:
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         connection.execute(f"UPDATE thread_ops SET cluster_id = 1000 WHERE thread_id BETWEEN 1000 AND {1000 + 5}")
     test = opened("copies", last="1 day")
     assert "1 group of copies, 1 raid among them, 6 posts in all." in words(test)
@@ -249,7 +271,7 @@ def test_a_raid_is_named_with_what_it_weighs_and_its_words_add_no_element(home: 
 
 
 def test_a_coins_mood_is_shown_with_and_without_posts_that_share_a_picture(home: Path) -> None:
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         connection.execute("UPDATE thread_ops SET image_md5 = 'same' WHERE thread_id BETWEEN 1000 AND 1003")
     (_, table) = opened("coins").dataframe
     rows = {row["coin"]: row for row in table.value.to_dict("records")}
@@ -259,7 +281,7 @@ def test_a_coins_mood_is_shown_with_and_without_posts_that_share_a_picture(home:
 
 def test_slurs_are_masked_until_asked_for(home: Path) -> None:
     word = codecs.encode("snttbg", "rot13")
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         connection.execute(f"UPDATE thread_ops SET op_text_clean = 'you {word}' WHERE thread_id = 1000")
     test = opened("now", hour=BUSY_HOUR.isoformat())
     assert word not in posts(test)
@@ -268,7 +290,7 @@ def test_slurs_are_masked_until_asked_for(home: Path) -> None:
 
 
 def test_a_post_that_the_board_deleted_is_not_shown(home: Path) -> None:
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         connection.execute("INSERT INTO thread_fates VALUES (1000, 'deleted', '2026-03-10 12:20')")
     shown = posts(opened("now", hour=BUSY_HOUR.isoformat()))
     assert "thread/1000" not in shown
@@ -276,7 +298,7 @@ def test_a_post_that_the_board_deleted_is_not_shown(home: Path) -> None:
 
 
 def test_a_post_that_was_not_held_yet_is_not_shown_as_of_then(home: Path) -> None:
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         connection.execute("UPDATE thread_ops SET text_known_at = '2026-03-10 12:20' WHERE thread_id = 1000")
     shown = posts(opened("now", hour=BUSY_HOUR.isoformat(), as_of="2026-03-10T12:05"))
     assert "thread/1000" not in shown
@@ -290,7 +312,9 @@ def _board(**address: str) -> list[str]:
 
 @pytest.mark.slow
 def test_coins_rank_by_the_ends_of_their_intervals_and_not_by_the_mean(home: Path) -> None:
-    with Database(home / "bizcharts.duckdb").write() as connection:  # few posts: the highest mean, and a wide interval
+    with DatabaseFile(
+        home / "bizcharts.duckdb"
+    ).write() as connection:  # few posts: the highest mean, and a wide interval
         connection.execute("UPDATE coin_sentiment SET lo = -0.5, hi = 0.9 WHERE coin_symbol = 'DOGE'")
     assert _board() == ["BTC", "ETH", "DOGE"]
     assert _board(order="Most bearish") == ["ETH", "BTC", "DOGE"]
@@ -323,10 +347,22 @@ def test_a_link_to_no_coin_opens_the_first_of_the_board(home: Path, coin: str) -
     assert test.selectbox[0].value == "BTC"
 
 
+@pytest.mark.parametrize("coin", ["FTM", "ftm"])
+def test_a_link_to_a_coin_without_readings_shows_no_other_coin(home: Path, coin: str) -> None:
+    test = opened("coin", coin=coin)
+    assert test.selectbox[0].value == "FTM"
+    assert "Mood" not in words(test)
+    assert "The board does not name this coin today" in words(test)
+
+
 def test_models_says_which_scores_how_good_each_is_and_what_was_decided(home: Path) -> None:
     test = opened("models")
     assert f"scored by **{MODEL}** (lexicon)" in words(test)
-    versions, figures, confusion, drift, terms, decisions = (each.value for each in test.dataframe)
+    versions, figures, confusion, switches, most, drift, terms, decisions = (each.value for each in test.dataframe)
+    assert "A better model waits for you" in words(test)
+    assert list(switches["outcome"]) == ["held", "switched"]
+    assert list(switches["index shift"]) == ["+27.4 points (+20.1 to +33.0)", "-"]
+    assert (switches["not measured"][1], most["thread"][0]) == ("upgraded", 1)
     assert set(versions["version"]) == {MODEL, HOSTILE_NAME}
     assert (figures["accuracy"][0], figures["95 %"][0], figures["log loss"][0]) == ("61 %", "53 % to 69 %", "0.865")
     assert list(confusion["bearish"]) == [10, 4, 1]
@@ -338,6 +374,7 @@ def test_models_says_which_scores_how_good_each_is_and_what_was_decided(home: Pa
     assert (terms["posts"][0], terms["examples"][0]) == (9, "1000")
     early = opened("models", as_of="2026-02-01T12:00")
     assert "There is no drift report yet" in words(early)
+    assert "No switch was previewed yet" in words(early)
     assert list(early.dataframe[0].value["version"]) == [MODEL]
     assert "No model was measured yet" in words(early)
 
@@ -353,9 +390,25 @@ def test_data_says_what_is_there_and_what_is_missing(home: Path) -> None:
     assert any(HOSTILE_NAME in set(each.value.get("labeller", [])) for each in test.dataframe)
 
 
-def test_an_outage_of_the_polls_is_named(home: Path) -> None:
-    assert "There was no outage" in words(opened("data"))
-    with Database(home / "bizcharts.duckdb").write() as connection:
+def test_data_says_what_more_labels_are_worth(home: Path) -> None:
+    assert "more labels take" not in words(opened("data"))
+    points = (CurvePoint(60, 0.5, 0.4), CurvePoint(480, 0.62, 0.55))
+    curve = LearningCurve("text-a", "ensemble", "abc", 600, 5, points, 0.03, 0.005, 0.04, 0.01, NOW)
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
+        append_curve(connection, curve)
+    test = opened("data")
+    assert "300 more labels take about 20 minutes and are expected to add +" in words(test)
+    assert "Learning curve" in [each.label for each in test.expander]
+
+
+def test_an_outage_of_the_polls_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = words(opened("data"))
+    assert "Between the polls there was no outage" in said
+    assert "this outage lasts" not in said
+    monkeypatch.setenv("BIZCHARTS_NOW", (NOW + 5 * HOUR).isoformat())
+    assert "5.0 hours ago: this outage lasts" in words(opened("data"))
+    monkeypatch.setenv("BIZCHARTS_NOW", NOW.isoformat())
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         connection.execute(
             "INSERT INTO catalog_snapshots BY NAME SELECT '2026-03-09 10:00'::TIMESTAMP AS snapshot_at, "
             "150 AS total_threads, FALSE AS not_modified"
@@ -411,8 +464,8 @@ def test_an_unchanged_database_is_not_opened_again(home: Path, monkeypatch: pyte
     monkeypatch.setenv("BIZCHARTS_DATABASE_WAIT_SECONDS", "0.1")
     before = {page: words(opened(page)) for page in PAGES}
     opens: list[object] = []
-    read = Database.read
-    monkeypatch.setattr(Database, "read", lambda database: opens.append(database) or read(database))
+    read = DatabaseFile.read
+    monkeypatch.setattr(DatabaseFile, "read", lambda database: opens.append(database) or read(database))
     assert {page: words(opened(page)) for page in PAGES} == before
     assert opens == []
 
@@ -420,7 +473,20 @@ def test_an_unchanged_database_is_not_opened_again(home: Path, monkeypatch: pyte
 def test_a_new_reading_is_on_the_page_at_its_next_run(home: Path) -> None:
     test = opened("now")
     row = hour_row(NOW.replace(minute=0), computed_at=NOW + timedelta(seconds=9), value=80.0, label="Extreme Greed")
-    with Database(home / "bizcharts.duckdb").write() as connection:
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
         insert_index(connection, [row])
     assert "Extreme Greed" not in words(test)
     assert "Extreme Greed" in words(test.run())
+
+
+def test_data_says_that_another_training_is_worth_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_ML__CONTINUAL__RETRAIN_AFTER", "1")
+    assert "is due" not in words(opened("data"))  # what its models were trained on is not there
+    folder = home / "models" / "x"
+    folder.mkdir(parents=True)
+    (folder / "trained_on.json").write_text('[{"thread_id": 999, "label": 0, "text_sha256": ""}]')
+    with DatabaseFile(home / "bizcharts.duckdb").write() as connection:
+        connection.execute("UPDATE training_labels SET text_snapshot = 'to the moon'")
+    said = words(opened("data")).replace("\u2060", "")
+    assert "Training the text models again is due: 1 labelled post that " in said
+    assert "It runs on this machine and costs nothing" in said

@@ -11,7 +11,7 @@ from bizcharts_pipeline.archive.days import DayReport, import_day
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 START = datetime(2025, 10, 28)  # summer time ends in New York on 2 November
 NOW = START + timedelta(days=12)
@@ -23,7 +23,7 @@ class Reader:
 
     server: SimulatedArchive
     archive: Archive
-    database: Database
+    database: DatabaseFile
 
     def take(self, day: datetime, now: datetime = NOW, **options: Any) -> DayReport:
         return import_day(self.archive, self.database, day.date(), now, **options)
@@ -50,7 +50,7 @@ def reader_of(server: SimulatedArchive, folder: Path, seconds: float = 0) -> Rea
         seconds_per_request=seconds,
         contact="",
     )
-    return Reader(server, archive, Database(folder / "bizcharts.duckdb", 20))
+    return Reader(server, archive, DatabaseFile(folder / "bizcharts.duckdb", 20))
 
 
 @contextmanager

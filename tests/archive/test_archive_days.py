@@ -21,7 +21,7 @@ from bizcharts_pipeline.demo.archive.posts import Quirks
 from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 DAY = timedelta(days=1)
 MIDDLE = START + 5 * DAY  # 2 November 2025, a day of 25 hours in New York
@@ -122,6 +122,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.fault("dropped network", stage="archive import", expected="a passing fault costs nothing and no posts")
 def test_a_passing_fault_costs_nothing_and_is_never_taken_for_no_results(
     world: World, tmp_path: Path, fault: Fault
 ) -> None:
@@ -153,6 +154,7 @@ def test_a_lasting_fault_fails_the_day_by_name_stores_nothing_and_keeps_the_page
         assert len(list((tmp_path / "spool" / "warosu" / "rejected").glob("*.html.gz"))) == kept
 
 
+@pytest.mark.fault("dropped network", stage="archive import", expected="after repeated refusals all processes pause")
 def test_after_repeated_refusals_nobody_asks_for_a_while(world: World, tmp_path: Path) -> None:
     with SimulatedArchive(world, now=NOW) as server:
         reader = reader_of(server, tmp_path, seconds=0.001)
@@ -179,15 +181,15 @@ def test_a_day_that_waits_for_the_database_counts_no_kill(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[bytes] = []
-    write = Database.write
+    write = DatabaseFile.write
 
-    def count(database: Database) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    def count(database: DatabaseFile) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         counted.extend(file.read_bytes() for file in (tmp_path / "attempts").glob("archive-day*"))
         return write(database)
 
     with reading(world, tmp_path) as reader:
         reader.database.migrate()
-        monkeypatch.setattr(Database, "write", count)
+        monkeypatch.setattr(DatabaseFile, "write", count)
         reader.take(MIDDLE)
     assert counted == [b""]
 
@@ -198,11 +200,11 @@ from datetime import date, datetime
 from pathlib import Path
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.days import import_day
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 url, home, day, now = sys.argv[1:]
 archive = Archive(home=Path(home), board="biz", url=url, image_url=url, seconds_per_request=0.05, contact="")
-database = Database(Path(home) / "bizcharts.duckdb", 20)
+database = DatabaseFile(Path(home) / "bizcharts.duckdb", 20)
 import_day(archive, database, date.fromisoformat(day), datetime.fromisoformat(now))
 """
 
@@ -212,6 +214,7 @@ def start_reading(server: SimulatedArchive, home: Path, day: date) -> subprocess
 
 
 @pytest.mark.slow
+@pytest.mark.fault("SIGKILL", stage="archive import", expected="the next run goes on at the same page")
 def test_a_killed_run_goes_on_at_the_page_where_it_was(world: World, tmp_path: Path) -> None:
     with SimulatedArchive(world, now=NOW) as server:
         undisturbed = reader_of(server, tmp_path / "undisturbed")

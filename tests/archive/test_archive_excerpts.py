@@ -1,14 +1,17 @@
 """What a search finds and what the newest pages have come in at once, without making a day complete."""
 
+import gzip
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from archive_world import NOW, START, reading
 
+from bizcharts_pipeline.archive.errors import ArchiveFormatError
 from bizcharts_pipeline.archive.page import ArchivedFile, ArchivedPost
 from bizcharts_pipeline.archive.search_import import import_newest, import_search
 from bizcharts_pipeline.archive.times import correct_times
+from bizcharts_pipeline.core.clock import SLACK
 from bizcharts_pipeline.core.progress import silently
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
@@ -46,6 +49,33 @@ def test_the_newest_pages_bring_threads_with_their_replies_so_far(world: World, 
         assert (report.pages, report.posts, report.new) == (3, 30, 30)
         newest = sorted((t.thread_id for t in world.threads_between(START, NOW)), reverse=True)[:30]
         assert sorted(reader.stored(), reverse=True) == newest
+
+
+def test_posts_dated_in_the_future_are_named_and_kept_as_evidence_but_not_stored(world: World, tmp_path: Path) -> None:
+    now = NOW - timedelta(hours=3)
+    with reading(world, tmp_path) as reader:
+        report = import_newest(reader.archive, reader.database, 3, now, silently)
+        stored = reader.stored()
+        newest = sorted((t.thread_id for t in world.threads_between(START, NOW)), reverse=True)[:30]
+        future = [number for number in newest if reader.server.posted_at(number) > now + SLACK]
+        assert 5 < len(future) < 25
+        assert sorted(stored, reverse=True) == [number for number in newest if number not in future]
+        assert report.newest == max(stored.values()) <= now + SLACK
+        assert list(report.problems) == [
+            f"No. {number}: dated {reader.server.posted_at(number):%Y-%m-%d %H:%M}, in the future" for number in future
+        ]
+        notes = "".join(path.read_text() for path in (reader.archive.folder / "rejected").glob("*.reason.txt"))
+        assert all(f"No. {number}:" in notes for number in future)
+
+
+def test_every_rejected_page_is_kept_though_all_have_the_same_place(world: World, tmp_path: Path) -> None:
+    with reading(world, tmp_path) as reader:
+        for body in (b"<p>first", b"<p>second", b"<p>first"):
+            with pytest.raises(ArchiveFormatError, match="is kept in") as refused:
+                reader.archive.read(body, "search-0000")
+            kept = Path(str(refused.value).rpartition("is kept in ")[2])
+            assert gzip.decompress(kept.read_bytes()) == body
+        assert len(list(kept.parent.glob("search-0000-*.html.gz"))) == 2
 
 
 def test_what_came_before_the_archive_stopped_is_stored(world: World, tmp_path: Path) -> None:

@@ -330,6 +330,18 @@ def test_a_number_stands_in_the_id_the_link_or_the_box() -> None:
 
 
 @each_generation
+@pytest.mark.parametrize("digits", ["0", "000", "9" * 19, "9" * 400])
+@pytest.mark.parametrize("number", ["61000002", "61000001"])
+def test_a_number_that_no_post_can_have_is_refused_and_not_cut(
+    generation: Generation, digits: str, number: str
+) -> None:
+    post = cell(generation, sample(61000002, 61000001)).replace(number, digits)
+    page = parse_page(document(generation, cell(generation, sample(1)) + post))
+    assert [post.number for post in page.posts] == [1]
+    assert page.rejected == len(page.problems) == 1
+
+
+@each_generation
 @pytest.mark.parametrize(
     "ms", ["", "soon", "1", "99999999999999999", "\N{ARABIC-INDIC DIGIT ONE}766048430000", "-1766048430000"]
 )
@@ -375,6 +387,12 @@ def test_no_results_and_an_index_page_beyond_the_last_are_told_apart(generation:
         (b"<title>/biz/</title><textarea>No posts found</textarea>", "layout"),
         (b"<title>/biz/</title><div cla", "Truncated page"),
         (b"<div class=content>" + b" " * warosu_markup.MAX_PAGE_BYTES, "bytes"),
+        (b"<div class=content>" + b"<DIV></x>" * 200_000, "nested too deeply"),
+        (b"<div class=content>" + b"<p><span></p>" * 150_000, "nested too deeply"),
+        (b"<div class=content><div " + b" ".join(b"a%d=b" % n for n in range(200_000)) + b">", "over 4,096 bytes"),
+        (b"<div class=content></DIV " + b"\n".join(b"a%d" % n for n in range(200_000)), "over 4,096 bytes"),
+        (b"<div class=content><div " + b"".join(b"a%d='>'" % n for n in range(150_000)) + b">", "over 32 attributes"),
+        (b"<div class=content>" + b"".join(b"<Body a%d></Body>" % n for n in range(99_000)), "over 4,096 bytes"),
     ],
 )
 def test_what_is_no_page_of_the_archive_is_refused_with_its_reason(body: bytes, what: str) -> None:

@@ -27,7 +27,7 @@ def test_the_asset_shows_the_image_first_and_says_how_many_days_are_missing(
     pipeline = LivePipeline.from_settings(settings)
     fill_history(World(7, NOW - timedelta(days=4), 5), pipeline, NOW)
     resources = {
-        "warehouse": Warehouse(database=str(settings.database_path)),
+        "warehouse": Warehouse(database=settings.database_name),
         "scorers": Scorers(home=str(tmp_path)),
         "fear_greed": FearGreed(values=settings.fear_greed.model_dump()),
     }

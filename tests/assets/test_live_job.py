@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -101,20 +102,30 @@ def progress(installation: Installation, now: datetime) -> str:
         ),
     ],
 )
+@pytest.mark.fault(
+    "SIGKILL", stage="poll", expected="killed at any time and repeated, it leaves the rows of an undisturbed run"
+)
+@pytest.mark.fault(
+    "SIGKILL", stage="scoring", expected="killed at any time and repeated, it leaves the rows of an undisturbed run"
+)
+@pytest.mark.fault(
+    "SIGKILL", stage="index", expected="killed at any time and repeated, it leaves the rows of an undisturbed run"
+)
 def test_a_run_that_is_killed_anywhere_and_repeated_leaves_what_an_undisturbed_one_leaves(
-    world: World, tmp_path: Path, shares: tuple[float, ...]
+    world: World, tmp_path: Path, shares: tuple[float, ...], new_engine: Callable[[], str]
 ) -> None:
     ticks = [START, START + timedelta(minutes=10)]
     reached = set()
     with SimulatedBoard(world) as board:
-        undisturbed = Installation(tmp_path / "undisturbed", board.url)
+        undisturbed = Installation(tmp_path / "undisturbed", board.url)  # on a file in each case
         for board.now in ticks:
             undisturbed.run_job(now=board.now)
+        Installation(tmp_path / "paced", board.url, lake=new_engine()).run_job(now=board.now)
         work = time.monotonic() - board.requests[-1].at  # from the request on; before it there are imports only
         expected = dump(undisturbed)
         assert len(expected["thread_ops"]) >= 150
         for share in shares:
-            killed = Installation(tmp_path / f"killed-{share}", board.url)
+            killed = Installation(tmp_path / f"killed-{share}", board.url, lake=new_engine())
             for board.now in ticks:
                 asked = len(board.requests)
                 killed.kill_job(

@@ -11,7 +11,7 @@ from models.github_host import SimulatedGitHub
 from assets.model_release import model_release
 from bizcharts_pipeline.models.registry import as_row
 from bizcharts_pipeline.sentiment.artifact import new_model, publish
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.models import promote
 from resources.model_releases import ModelReleases
 from resources.warehouse import Warehouse
@@ -39,7 +39,7 @@ def test_it_releases_the_champion_and_only_where_it_is_told_to(tmp_path: Path, m
             (folder / "weights.safetensors").write_bytes(os.urandom(1000))
             made = {"base_model": None, "base_revision": None, "dataset_version": "d", "code_version": "1"}
             artifact = publish(folder, tmp_path, kind="tfidf", seed=1, settings={}, **made)
-        with Database(tmp_path / "test.duckdb").write() as connection:
+        with DatabaseFile(tmp_path / "test.duckdb").write() as connection:
             promote(connection, as_row(artifact, datetime(2026, 1, 2)))
 
         said = materialised(tmp_path, repository=REPOSITORY, api_url=github.url)

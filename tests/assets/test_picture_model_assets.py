@@ -1,6 +1,5 @@
 """Models that read pictures, as Dagster trains them: judged on gold, promoted by the gate, explained in the run."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -21,12 +20,6 @@ from resources.labelling import Labelling
 from resources.pods import RunPodResource
 from resources.training import Training
 from resources.warehouse import Warehouse
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        yield instance
 
 
 @pytest.fixture
@@ -91,3 +84,15 @@ def test_without_pictures_the_run_says_so_and_succeeds(world: LabelledWorld, ins
     made = materialise(world, instance, human_labels, image_model, fusion_model)
     for name in ("image_model", "fusion_model"):
         assert "have a picture with features" in str(made[name]["nothing_trained"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("labels", "why"), [(0, "no posts to train on"), (10, "have a picture with features")])
+def test_with_too_few_labels_for_any_model_the_run_says_so_and_succeeds(
+    tmp_path: Path, instance: dg.DagsterInstance, labels: int, why: str
+) -> None:
+    world = LabelledWorld(tmp_path / "home")
+    world.label(made_up(range(1, labels + 1), sentiment_rating=2))
+    made = materialise(world, instance, image_model, fusion_model)
+    for name in ("image_model", "fusion_model"):
+        assert why in str(made[name]["nothing_trained"])

@@ -12,6 +12,7 @@ import pytest
 
 from assets import catalog_snapshot, prices
 from bizcharts_pipeline.definitions import resources
+from bizcharts_pipeline.prices import rotation
 from bizcharts_pipeline.settings import Settings
 
 ASSETS = {"reference_index": prices.reference_index, "catalog_snapshot": catalog_snapshot.catalog_snapshot}
@@ -20,7 +21,7 @@ Work = Callable[..., object]
 
 def fetch(asset: str, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dg.ExecuteInProcessResult:
     """Materialise ``asset``, with ``work`` in place of its request."""
-    monkeypatch.setattr(prices, "update_reference_index", work)
+    monkeypatch.setattr(rotation, "update_reference_index", work)
     monkeypatch.setattr(catalog_snapshot, "poll_catalog", work)
     configured = resources(Settings.model_validate({"home": tmp_path / "home"}))
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:

@@ -7,7 +7,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -21,12 +20,6 @@ from resources.pods import RunPodResource
 from resources.training import Training
 from resources.warehouse import Warehouse
 from schedules.pods import pods_reaped
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        yield instance
 
 
 def train(tmp_path: Path, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from assets.champion_model import champion_model
 from assets.human_labels import human_labels
+from assets.learning_curve import learning_curve
 from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
 from assets.text_models import cryptobert_adapter, setfit_model, text_ensemble, tfidf_model
@@ -37,12 +37,6 @@ from resources.warehouse import Warehouse
 from schedules.pods import pods_reaped
 
 WORDS = {1: "crash dump scam rug broke", 2: "question which wallet today how", 3: "moon pump buy lambo green"}
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        yield instance
 
 
 @pytest.fixture
@@ -123,6 +117,26 @@ def test_models_are_trained_registered_and_judged_and_the_champion_follows_the_g
     said = made["champion_model"].tags
     assert said is not None
     assert said["dagster/data_version"] == (champions[0][0] if champions else "none")
+
+
+@pytest.mark.slow
+def test_the_learning_curve_is_reported_in_words_numbers_and_pictures(
+    world: LabelledWorld, instance: dg.DagsterInstance
+) -> None:
+    made = materialise(world, instance, human_labels, learning_curve)["learning_curve"]
+    assert "labels take about" in str(made.metadata["in words"].value)
+    assert isinstance(made.metadata["accuracy_doubled"].value, float)
+    assert str(made.metadata["macro_f1"].value).startswith("![")
+    again = materialise(world, instance, human_labels, learning_curve)["learning_curve"]
+    assert (again.tags or {})["dagster/data_version"] == (made.tags or {})["dagster/data_version"]
+    assert query(world, "SELECT count(*) FROM learning_curves") == [(1,)]
+
+
+def test_too_few_labels_for_a_learning_curve_fail_no_run(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    world = LabelledWorld(tmp_path / "home")
+    world.label(made_up(range(1, 31)))
+    made = materialise(world, instance, human_labels, learning_curve)["learning_curve"]
+    assert "30 different posts of each class" in str(made.metadata["nothing_measured"].value)
 
 
 @pytest.mark.slow

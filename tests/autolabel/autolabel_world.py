@@ -27,7 +27,7 @@ from bizcharts_pipeline.autolabel.report import Report
 from bizcharts_pipeline.autolabel.run import Labelling
 from bizcharts_pipeline.core.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.pictures import PictureRow, record_picture
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
@@ -147,9 +147,9 @@ class LabelWorld:
     now: datetime = NOON
 
     @property
-    def database(self) -> Database:
+    def database(self) -> DatabaseFile:
         self.home.mkdir(parents=True, exist_ok=True)
-        return Database(self.home / "bizcharts.duckdb")
+        return DatabaseFile(self.home / "bizcharts.duckdb")
 
     def settings(self, **auto_labels: Any) -> Settings:
         limits = {"requests_per_minute": 1_000_000, "requests_per_day": 1_000_000}

@@ -3,22 +3,27 @@
 import tempfile
 from datetime import datetime
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bizcharts_pipeline.autolabel import budget
 from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, LimitReached, Limits
-from bizcharts_pipeline.autolabel.keys import Run, Version
+from bizcharts_pipeline.autolabel.cost import Size
+from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
-from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Usage
+from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Question, Usage
 from bizcharts_pipeline.core.money import NANO
+from bizcharts_pipeline.endpoints.ledger import EndpointRow
+from bizcharts_pipeline.scoring.jobs import worker_terms
 
 VERSION = Version("openai", "m", "chat", "v", "0" * 64)
 MONTHS = (datetime(2026, 3, 1), datetime(2026, 4, 1))
 FREE = Limits(10**9, 10**9)
+NUMBERS = count()  # of ledgers
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(("reserve", "reserve", "settle", "time out", "refuse", "settle twice")),
@@ -31,13 +36,13 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, per_run=st.integers(0, 300), per_month=st.integers(0, 500))
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_order_of_events_passes_a_cap_or_loses_a_bill(
-    steps: list[tuple[str, int, int, int]], per_run: int, per_month: int
+    home: Path, steps: list[tuple[str, int, int, int]], per_run: int, per_month: int
 ) -> None:
     runs = [Run(f"run-{number}", MONTHS[number % 2]) for number in range(4)]
     caps = Caps(per_run, per_month)
-    with tempfile.TemporaryDirectory() as folder, AutoLabelLedger(Path(folder) / "l.sqlite") as ledger:
+    with AutoLabelLedger(home / "ledgers" / f"l{next(NUMBERS)}.sqlite") as ledger:
         open_bookings: list[tuple[int, Run, int]] = []
         billed = dict.fromkeys(runs, 0)
         for what, run_number, size, share in steps:
@@ -71,8 +76,27 @@ def test_no_order_of_events_passes_a_cap_or_loses_a_bill(
                 assert of_month * NANO <= per_month
 
 
-def test_what_was_spent_can_not_be_rewritten(tmp_path: Path) -> None:
-    with AutoLabelLedger(tmp_path / "l.sqlite") as ledger:
+def test_a_question_is_claimed_by_one_run_and_not_asked_again_once_it_is_answered(home: Path) -> None:
+    first, second, caps = Run("first", MONTHS[0]), Run("second", MONTHS[0]), Caps(10**12, 10**12)
+    terms = worker_terms(EndpointRow("e", "m", "id", Decimal("0.4"), 60, 300, 600))
+    inquiry = Inquiry(7, (Question("k", "text", None),))
+    with AutoLabelLedger(home / "ledgers" / "l.sqlite") as ledger:
+        ledger.register(VERSION, [inquiry], MONTHS[0])
+
+        def claimed(run: Run, *, again: bool = False) -> int | None:
+            return ledger.claim("k", VERSION, run, Size(1, False, 1, 1.0), terms, caps, 0.0, again=again)
+
+        reservation = claimed(first)
+        assert reservation is not None
+        assert (claimed(second), claimed(second, again=True), claimed(first)) == (None, None, None)
+        assert claimed(first, again=True) is not None
+        answer = Answer(Outcome.OK, label="bullish", usage=Usage(0, 1), served=True)
+        ledger.record("k", VERSION, reservation, answer, terms, "done", MONTHS[0])
+        assert (claimed(first), claimed(first, again=True), claimed(second)) == (None, None, None)
+
+
+def test_what_was_spent_can_not_be_rewritten(home: Path) -> None:
+    with AutoLabelLedger(home / "ledgers" / "l.sqlite") as ledger:
         with ledger.transaction() as connection:
             run = Run("r", MONTHS[0])
             booking = budget.reserve(connection, "k", VERSION, run, 5, Caps(9, 9), None, 0.0)

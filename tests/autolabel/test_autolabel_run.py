@@ -232,6 +232,7 @@ def test_the_second_is_not_asked_about_everything_when_the_first_has_no_key(worl
 
 
 @pytest.mark.slow
+@pytest.mark.fault("dropped network", stage="auto-labels", expected="the posts wait, and are labelled after the outage")
 def test_an_outage_puts_no_post_to_blame(world: LabelWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bizcharts_pipeline.autolabel.dispatcher.FIRST_BACK_OFF_SECONDS", 0.001)
     world.put(*(thread(number) for number in range(1, 101)))

@@ -20,7 +20,7 @@ from bizcharts_pipeline.sentiment.artifact import Artifact, new_model, publish
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.warehouse import checkpoints
 from bizcharts_pipeline.warehouse.contents import read_contents
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 NOW = datetime(2026, 3, 1, 12)
 # Text without a pattern, so that it fills blocks.
@@ -39,8 +39,8 @@ class World:
     home: Path
 
     @property
-    def database(self) -> Database:
-        return Database(self.home / "bizcharts.duckdb", wait_seconds=20)
+    def database(self) -> DatabaseFile:
+        return DatabaseFile(self.home / "bizcharts.duckdb", wait_seconds=20)
 
     @property
     def labels(self) -> LabelLedger:

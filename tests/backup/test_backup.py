@@ -11,13 +11,23 @@ import duckdb
 import pytest
 from backup_world import NOW, World, leave_ledger_log, leave_log, tree
 from installation import Installation
+from pods.small_disk import small_disk
 
 from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.create import create
-from bizcharts_pipeline.backup.errors import BackupDamaged, BackupFailed, NewerBackup, RestoreRefused, SourceDamaged
+from bizcharts_pipeline.backup.errors import (
+    BackupDamaged,
+    BackupFailed,
+    NewerBackup,
+    NoSpace,
+    RestoreRefused,
+    SourceDamaged,
+)
+from bizcharts_pipeline.backup.repair import find_damage
 from bizcharts_pipeline.backup.restore import restore
 from bizcharts_pipeline.core.files import replacing_marker
 from bizcharts_pipeline.images.withdrawal import tidy_store
+from bizcharts_pipeline.sentiment.artifact import new_model
 from bizcharts_pipeline.warehouse import errors
 from bizcharts_pipeline.warehouse.copies import snapshot
 
@@ -101,10 +111,57 @@ def test_repair_names_the_damaged_image_that_backup_refuses_and_missing_images_a
     kept = [member.name for member in archive.read(tmp_path / "made").members if member.name.startswith("images/")]
     assert kept == [str(paths[4].relative_to(world.home))]
     repaired = installation.run_here("repair")
-    assert (repaired.returncode, repaired.stdout) == (0, "Nothing is damaged.\n")
+    assert (repaired.returncode, repaired.stdout) == (0, "Nothing is damaged, but files are missing.\n")
     assert said in repaired.stderr
     tidied = tidy_store(world.database, world.home, NOW, dry_run=True)
     assert tidied.problem
+
+
+@pytest.mark.parametrize("damage", ["one is missing", "all are missing", "a link to nowhere", "a file for the folder"])
+def test_a_data_set_without_its_pictures_is_not_called_whole(world: World, tmp_path: Path, damage: str) -> None:
+    (picture,) = world.home.glob("datasets/*/images/*.jpg")
+    picture.unlink()
+    if damage == "all are missing":
+        picture.parent.rmdir()
+    elif damage == "a link to nowhere":
+        picture.symlink_to("/nowhere")
+    elif damage == "a file for the folder":
+        picture.parent.rmdir()
+        picture.parent.touch()
+    installation = Installation(tmp_path / "i", "http://127.0.0.1:9", extra={"BIZCHARTS_HOME": str(world.home)})
+    made, repaired = (
+        installation.run_here("backup", str(tmp_path / "made"), "--images"),
+        installation.run_here("repair"),
+    )
+    assert made.returncode == 1
+    if damage.endswith("missing"):
+        said = f"1 of the 1 image of {picture.parent.parent}"
+        assert all(said in done.stderr for done in (made, repaired))
+        assert repaired.stdout == "Nothing is damaged, but files are missing.\n"
+    else:
+        assert f"{picture.parent.parent}: it cannot be read" in made.stderr
+        assert repaired.returncode == 1
+
+
+def test_a_champion_without_files_is_named_and_the_backup_of_the_rest_is_no_success(
+    world: World, tmp_path: Path
+) -> None:
+    with world.database.write() as connection:
+        connection.execute(
+            "INSERT INTO model_versions (model_version, kind, path, sha256, status, trained_at) "
+            "VALUES ('minilm-000000000000', 'minilm', 'models/minilm-000000000000', 'x', 'champion', ?)",
+            [NOW],
+        )
+    place = {"BIZCHARTS_HOME": str(world.home)}
+    installation = Installation(tmp_path / "installation", "http://127.0.0.1:9", extra=place)
+    said = f"models/minilm-000000000000 of the database has no files in {world.home}."
+    repaired = installation.run_here("repair")
+    assert (repaired.returncode, repaired.stdout) == (1, "Nothing is damaged, but files are missing.\n")
+    assert said in repaired.stderr
+    made = installation.run_here("backup", str(tmp_path / "made"))
+    assert made.returncode == 1
+    assert said in made.stderr
+    assert archive.read(tmp_path / "made").members
 
 
 def test_what_a_restore_replaces_is_kept_and_one_part_can_be_restored_alone(world: World, tmp_path: Path) -> None:
@@ -156,6 +213,17 @@ def test_a_backup_is_made_while_others_write_and_keeps_what_is_in_their_logs(wor
     assert second.contents()["thread_ops"] == world.contents()["thread_ops"]
     with closing(sqlite3.connect(second.home / "ledgers" / "pods.sqlite")) as connection:
         assert connection.execute("SELECT count(*) FROM more").fetchone() == (0,)
+
+
+def test_a_backup_is_made_while_a_training_writes_its_model(world: World, tmp_path: Path) -> None:
+    with new_model(world.home) as unfinished:
+        (unfinished / "weights").write_bytes(b"half of them")
+        (world.home / "datasets" / unfinished.name).mkdir(parents=True)
+        file = back_up(world, tmp_path / "file")
+        assert find_damage(world.database, world.home) == []
+    second = World(tmp_path / "second")
+    restore(second.database, second.home, file, NOW)
+    assert not list(second.home.rglob(".tmp-*"))
 
 
 def test_a_restore_refuses_while_a_ledger_is_in_use_and_replaces_nothing(world: World, tmp_path: Path) -> None:
@@ -233,3 +301,20 @@ def test_a_ledger_log_left_by_a_killed_process_is_part_of_the_backup(world: Worl
     restore(second.database, second.home, file, NOW)
     with closing(sqlite3.connect(second.home / "ledgers" / "labels.sqlite")) as connection:
         assert connection.execute("SELECT count(*) FROM more").fetchone() == (6,)
+
+
+@pytest.mark.parametrize("where", ["home", "target"])
+def test_a_full_disk_is_named_and_not_taken_for_damage(world: World, tmp_path: Path, where: str) -> None:
+    """The disk has room for nothing, for a part of the database, or for all of it and a part of the rest."""
+    kilobytes = world.database.path.stat().st_size // 1_000
+    before, file = tree(world.home), tmp_path / "target" / "file"
+    file.parent.mkdir()
+    full = world.home / "drafts" if where == "home" else file.parent
+    named = world.home if where == "home" else file.parent
+    for size in (4, kilobytes // 2, kilobytes + 40):
+        with small_disk(full, size):
+            with pytest.raises(NoSpace, match=rf"no space left in {named}[,.].* Nothing was lost"):
+                back_up(world, file)
+            assert not list(full.iterdir())
+    assert {name: content for name, content in tree(world.home).items() if name in before} == before
+    back_up(world, file)

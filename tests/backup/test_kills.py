@@ -1,18 +1,23 @@
 """Backups and restores that are killed, anywhere: the old state or the new one, and nothing left behind."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from backup_world import NOW, World
 
 from bizcharts_pipeline.backup.create import create
-from bizcharts_pipeline.backup.drafts import remove_abandoned
+from bizcharts_pipeline.backup.drafts import new_draft, remove_abandoned
 from bizcharts_pipeline.backup.restore import restore
-from bizcharts_pipeline.core.files import replacing_marker
+from bizcharts_pipeline.core.file_lock import UNLOCKED_SECONDS
+from bizcharts_pipeline.core.files import ABANDONED_SECONDS, replacing_marker
 from bizcharts_pipeline.labels.ledger import LabelLedger
+from bizcharts_pipeline.maintenance import maintain
+from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse.swap import journal
 
 KILLED = """
@@ -70,6 +75,7 @@ def run_killed(command: str, world: World, file: Path, point: str, call: int = 1
         ("backup.create:suppress", 1),
     ],
 )
+@pytest.mark.fault("SIGKILL", stage="backup", expected="no half file; the next backup clears up")
 def test_a_killed_backup_leaves_no_half_file_and_the_next_one_removes_what_it_left(
     world: World, tmp_path: Path, point: str, call: int
 ) -> None:
@@ -95,17 +101,70 @@ def test_maintenance_removes_what_killed_backups_left_and_nothing_of_one_at_work
     assert count == 1
     assert size > 2e6
     assert hidden[0].exists()
-    from bizcharts_pipeline.maintenance import maintain
-    from bizcharts_pipeline.settings import RetentionSettings
-
     report = maintain(world.database, world.home, RetentionSettings(), NOW)
     assert [rule.bytes for rule in report.rules if rule.rule == "unfinished backups"] == [size]
     assert not hidden[0].exists()
-    from bizcharts_pipeline.backup.drafts import new_draft
-
     with new_draft(world.home) as draft:
         assert remove_abandoned(world.home) == (0, 0)
         assert draft.folder.is_dir()
+
+
+REMOVING = """
+import os, signal, sys
+from pathlib import Path
+from bizcharts_pipeline.backup.drafts import new_draft
+
+unlink, calls = os.unlink, 0
+
+def killing(*arguments, **more):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    unlink(*arguments, **more)
+
+with new_draft(Path(sys.argv[1])) as draft:
+    for number in range(6):
+        (draft.folder / f"{number}").write_bytes(b"x")
+    os.unlink = killing
+"""
+
+
+@pytest.mark.parametrize("call", [1, 4, 7])
+def test_a_draft_whose_removal_was_killed_is_removed_by_the_next_command(world: World, call: int) -> None:
+    killed = subprocess.run([sys.executable, "-c", REMOVING, str(world.home), str(call)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert remove_abandoned(world.home)[0] == 1
+    assert not list((world.home / "drafts").iterdir())
+
+
+def test_maintenance_removes_old_temporary_files_wherever_a_killed_writer_left_them(world: World) -> None:
+    def left(name: str, age: float) -> Path:
+        path = world.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 100)
+        for each in (path, path.parent):
+            os.utime(each, times=(0, time.time() - age))
+        return path
+
+    old = [left(name, 2 * ABANDONED_SECONDS) for name in (".tmp-1-a", "ledgers/.tmp-1-a", "models/.tmp-1-a/weights")]
+    kept = [left("ledgers/.tmp-2-b", 60), left("models/.tmp-2-b/weights", 60), left("models/a/weights", 10**7)]
+    for dry_run in (True, False):
+        report = maintain(world.database, world.home, RetentionSettings(), NOW, dry_run=dry_run)
+        assert [(rule.rows, rule.bytes) for rule in report.rules if rule.rule == "unfinished files"] == [(3, 300)]
+        assert [path.exists() for path in old] == [dry_run] * 3
+    assert all(path.exists() for path in kept)
+
+
+def test_a_draft_without_a_lock_is_removed_when_it_is_old_enough_to_be_no_new_one(world: World) -> None:
+    for name in ("0a1b2c", ".0a1b2c"):
+        (world.home / "drafts" / name / "ledgers").mkdir(parents=True)
+        (world.home / "drafts" / name / "ledgers" / "labels.sqlite").write_bytes(b"x" * 1000)
+    assert remove_abandoned(world.home) == (0, 0)
+    for folder in (world.home / "drafts").iterdir():
+        os.utime(folder, times=(0, time.time() - UNLOCKED_SECONDS - 60))
+    assert remove_abandoned(world.home) == (2, 2000)
+    assert not list((world.home / "drafts").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -119,6 +178,7 @@ def test_maintenance_removes_what_killed_backups_left_and_nothing_of_one_at_work
         *(("warehouse.swap:sync", call) for call in (1, 3)),
     ],
 )
+@pytest.mark.fault("SIGKILL", stage="restore", expected="the old home, or the new one")
 def test_a_killed_restore_leaves_the_old_home_or_the_new_one(
     world: World, tmp_path: Path, point: str, call: int
 ) -> None:

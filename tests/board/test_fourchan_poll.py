@@ -50,6 +50,7 @@ def test_the_recorded_minutes_are_polled_as_the_recorder_did(shared_data: Path, 
 
 
 @pytest.mark.parametrize("killed", ["before the spool", "before remember"])
+@pytest.mark.fault("SIGKILL", stage="poll", expected="the next poll fetches the catalogue whole")
 def test_a_run_killed_between_fetch_and_remember_loses_nothing(tmp_path: Path, killed: str) -> None:
     script = (
         "import os, sys; from datetime import datetime; from pathlib import Path\n"

@@ -46,6 +46,7 @@ def test_polls_of_the_same_microsecond_never_collide(tmp_path: Path) -> None:
     assert len(spool.pending()) == 80
 
 
+@pytest.mark.fault("SIGKILL", stage="poll", expected="the spool has whole polls only")
 def test_a_writer_killed_at_any_moment_leaves_only_whole_polls(tmp_path: Path) -> None:
     script = (
         "import sys; from datetime import datetime; from pathlib import Path\n"

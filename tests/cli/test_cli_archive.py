@@ -19,8 +19,14 @@ NOW = START + timedelta(days=8, hours=5)
 
 
 @pytest.fixture(scope="module")
-def archive() -> Iterator[SimulatedArchive]:
-    with SimulatedArchive(World(5, START, 9, threads_per_day=60), now=NOW) as archive:
+def world() -> World:
+    return World(5, START, 9, threads_per_day=60)
+
+
+@pytest.fixture
+def archive(world: World) -> Iterator[SimulatedArchive]:
+    """Have an archive per test, so that no test meets the faults that another set."""
+    with SimulatedArchive(world, now=NOW) as archive:
         yield archive
 
 
@@ -50,6 +56,34 @@ def test_pages_and_searches_come_in_at_once(installation: Installation) -> None:
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith("7 opening posts")
     assert installation.query("SELECT count(*) BETWEEN 20 AND 27 FROM thread_ops WHERE source = 'warosu'") == [(True,)]
+
+
+def test_days_come_in_at_once_without_dagster_and_are_not_fetched_again(
+    installation: Installation, archive: SimulatedArchive
+) -> None:
+    words = ("import", "--from", "2025-10-29", "--to", "2025-10-30", "--here")
+    done = installation.run_here(*words, "--json", now=NOW)
+    assert (done.returncode, json.loads(done.stdout)["failed"]) == (0, 0), done.stderr
+    assert installation.query("SELECT day::VARCHAR FROM warosu_days WHERE complete ORDER BY day") == [
+        ("2025-10-29",),
+        ("2025-10-30",),
+    ]
+    assert [line[:10] for line in done.stderr.splitlines()] == ["2025-10-29", "2025-10-30"]
+    assert backfills(installation) == []
+    asked = len(archive.requests)
+    assert installation.run_here(*words, now=NOW).stdout.startswith("Nothing to do")
+    assert len(archive.requests) == asked
+
+
+def test_three_days_in_a_row_that_fail_end_an_import_without_dagster(
+    installation: Installation, archive: SimulatedArchive
+) -> None:
+    archive.fail_every, archive.fail_with = 1, Fault.NEW_LAYOUT
+    ended = installation.run_here("import", "--from", "2025-10-28", "--to", "2025-11-02", "--here", now=NOW)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    days = [line[:10] for line in ended.stderr.splitlines() if line.startswith("2025-")]
+    assert days == ["2025-10-28", "2025-10-29", "2025-10-30"]
 
 
 @pytest.mark.slow
@@ -109,7 +143,7 @@ def test_what_can_not_be_done_is_said_in_one_line(
 def test_a_page_that_is_none_is_an_error_that_says_where_it_is_kept(
     installation: Installation, archive: SimulatedArchive
 ) -> None:
-    archive.fail_next(Fault.NEW_LAYOUT, Fault.NEW_LAYOUT)
+    archive.fail_next(*[Fault.NEW_LAYOUT] * 3)  # the first answers the check of the clock
     finished = installation.run_command("import", "--pages", "1", now=NOW)
     assert finished.returncode == 1
     assert "Traceback" not in finished.stderr
@@ -119,7 +153,8 @@ def test_a_page_that_is_none_is_an_error_that_says_where_it_is_kept(
 
 @pytest.mark.slow
 def test_coverage_and_a_dry_run_of_maintenance_show_tables_and_change_nothing(installation: Installation) -> None:
-    installation.run_command("import", "--pages", "3", now=NOW)
+    imported = installation.run_command("import", "--pages", "3", now=NOW)
+    assert imported.returncode == 0, imported.stderr
     before = installation.query("SELECT * FROM thread_ops ORDER BY ALL")
     shown = installation.run_command("coverage", now=NOW)
     assert "2025-11-05" in shown.stdout, shown.stderr

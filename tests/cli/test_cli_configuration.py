@@ -11,14 +11,14 @@ import duckdb
 import pytest
 from installation import Installation
 
-from bizcharts_pipeline.archive.calendar_plot import LIVE, PARTLY, colour
+from bizcharts_pipeline.archive.calendar_plot import LIVE, PARTLY, kind
 from bizcharts_pipeline.cli.main import main
 from bizcharts_pipeline.demo.board.server import ReplayBoard, SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.withdrawal import block
 from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 NOW = datetime(2026, 3, 2, 12, 0)
 
@@ -123,6 +123,40 @@ def test_nothing_is_created_beside_a_file_that_is_no_database(installation: Inst
     assert not (installation.folder / "runs").exists()
 
 
+@pytest.mark.slow
+def test_nothing_is_created_beside_the_duckdb_file_of_another_program(installation: Installation) -> None:
+    foreign = installation.folder / "other.duckdb"
+    duckdb.connect(str(foreign)).execute("CREATE TABLE t (n INTEGER)").close()
+    installation.extra["BIZCHARTS_DATABASE"] = str(foreign)
+    installation.home.mkdir()
+    for command in (["stats"], ["poll", "--once"], ["serve"], ["app"], ["api"], ["label"]):
+        refused = installation.run_command(*command, now=datetime(2026, 3, 2, 12))
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), command
+        assert f"{foreign} is a DuckDB file of another program" in refused.stderr
+    assert [path.name for path in installation.folder.glob("other*")] == ["other.duckdb"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["import", "--last", "2"], ["serve"], ["run", "live"]])
+def test_an_instance_that_is_not_there_is_named_and_nothing_is_created(
+    installation: Installation, command: list[str]
+) -> None:
+    installation.extra["DAGSTER_HOME"] = str(installation.folder / "nowhere")
+    before = sorted(installation.folder.rglob("*"))
+    refused = installation.run_command(*command, now=datetime(2026, 3, 2, 12))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"DAGSTER_HOME: there is no folder {installation.folder / 'nowhere'}" in refused.stderr
+    assert sorted(installation.folder.rglob("*")) == before
+
+
+def test_a_folder_that_holds_nothing_of_bizcharts_is_not_called_undamaged(installation: Installation) -> None:
+    installation.home.mkdir()
+    (installation.home / "notes.txt").write_text("notes")
+    refused = installation.run_command("repair")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "there is no database" in refused.stderr
+
+
 def test_a_mistyped_database_or_home_keeps_its_modes(installation: Installation) -> None:
     elsewhere = installation.folder / "elsewhere"
     (elsewhere / "models").mkdir(parents=True)
@@ -165,7 +199,7 @@ def test_a_day_that_does_not_exist_is_said_in_words(installation: Installation, 
 
 
 def test_a_hash_that_is_none_is_refused_before_the_database_is_opened_to_write(tmp_path: Path) -> None:
-    database = Database(tmp_path / "bizcharts.duckdb")
+    database = DatabaseFile(tmp_path / "bizcharts.duckdb")
     database.migrate()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.raises(NothingToBlock):
@@ -219,15 +253,36 @@ def test_a_job_runs_in_the_instance_of_the_repository_and_says_how_it_went(
 
 
 def test_a_poll_names_the_entries_that_it_could_not_read(installation: Installation) -> None:
-    good = {"no": 61000001, "time": 1795818253, "resto": 0, "com": "buy ETH"}
-    odd = [{"resto": 0}, good | {"no": 61000012, "time": 1795821133000}, good | {"no": 61000015, "resto": 61000001}]
+    good = {"no": 61000001, "time": 1772445000, "resto": 0, "com": "buy ETH"}
+    odd = [{"resto": 0}, good | {"no": 61000012, "time": 1772445000000}, good | {"no": 61000015, "resto": 61000001}]
     body = json.dumps([{"page": 1, "threads": [good, *odd]}]).encode()
     with ReplayBoard([(body, None)]) as replay:
         installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = replay.url
         polled = installation.run_command("poll", "--once", now=NOW)
     assert polled.returncode == 0, polled.stderr
-    assert polled.stdout.count("not readable") == 3
+    assert polled.stdout.count("in the catalogue") == 3
     assert "no 61000012" in polled.stdout
+
+
+@pytest.mark.parametrize("name", ["BIZCHARTS_HOME", "BIZCHARTS_DATABASE"])
+def test_a_loop_of_links_is_named(installation: Installation, name: str) -> None:
+    one, other = installation.folder / "one", installation.folder / "other"
+    one.symlink_to(other)
+    other.symlink_to(one)
+    installation.extra[name] = str(one)
+    refused = installation.run_command("stats")
+    assert refused.returncode == 1
+    assert refused.stderr == f"bizcharts: {one}: its symbolic links form a loop\n"
+
+
+def test_settings_that_are_nested_too_deeply_are_named(installation: Installation) -> None:
+    file = installation.folder / "settings.toml"
+    file.write_text(f"contact = {'[' * 100_000}")
+    installation.extra["BIZCHARTS_SETTINGS_FILE"] = str(file)
+    refused = installation.run_command("stats")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"bizcharts: {file} cannot be read as TOML: ")
+    assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["BIZCHARTS_SETTINGS_FILE", "BIZCHARTS_ENV_FILE"])
@@ -252,8 +307,8 @@ def test_a_file_of_somebody_else_is_named_and_not_unexpected(capsys: pytest.Capt
 
 def test_a_day_that_is_not_over_is_not_called_polled_in_all_its_hours() -> None:
     today = DayCoverage(date(2026, 3, 2), 9, 0, 24, "not asked", over=False)
-    assert (today.complete, colour(today)) == (False, PARTLY)
-    assert colour(DayCoverage(date(2026, 3, 1), 9, 0, 24, "not asked")) == LIVE
+    assert (today.complete, kind(today)) == (False, PARTLY)
+    assert kind(DayCoverage(date(2026, 3, 1), 9, 0, 24, "not asked")) == LIVE
 
 
 def test_today_is_known_not_to_be_over(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,8 +326,9 @@ def test_today_is_known_not_to_be_over(installation: Installation, monkeypatch: 
 
 
 def test_a_pretended_time_that_is_none_is_refused_by_readers_too(installation: Installation) -> None:
-    installation.extra["BIZCHARTS_NOW"] = "garbage"
-    for command in ("index", "stats", "coverage"):
+    refusals = {"index": "garbage", "stats": "9999-12-31", "coverage": "0001-01-01", "maintain": "2200-01-01"}
+    for command, now in refusals.items():
+        installation.extra["BIZCHARTS_NOW"] = now
         refused = installation.run_command(command)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
         assert "BIZCHARTS_NOW is not an ISO 8601 time" in refused.stderr

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from installation import REPOSITORY, Installation
 
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.warehouse.learning_curves import CurvePoint, LearningCurve, append_curve
 
 ROWS = [
     {
@@ -133,6 +135,25 @@ def test_labels_go_in_and_come_out_and_are_counted(installation: Installation) -
     assert "picture" not in installation.run_command("labels", "stats").stdout
 
 
+@pytest.mark.slow
+def test_the_worth_of_more_labels_is_that_of_the_newest_curve(with_database: Installation) -> None:
+    missing = fails_in_one_line(with_database.run_command("labels", "worth"))
+    assert "`bizcharts run training` measures one" in missing
+    points = (CurvePoint(60, 0.5, 0.4), CurvePoint(480, 0.62, 0.55))
+    curve = LearningCurve("text-a", "ensemble", "a", 600, 5, points, 0.03, 0.005, 0.04, 0.01, datetime(2026, 3, 1))
+    with with_database.database.write() as connection:
+        append_curve(connection, curve)
+    said = with_database.run_command("labels", "worth", "--more", "600").stdout
+    assert "600 more labels take about 40 minutes" in said
+    assert "+3.0 points (80 %: " in said
+    figures = json.loads(with_database.run_command("labels", "worth", "--json").stdout)
+    assert (figures["more"], figures["pays"], figures["trainings"]) == (300, True, [])
+    assert figures["accuracy"]["lo"] < figures["accuracy"]["value"] < figures["accuracy"]["hi"]
+    assert "ask for at most 1,800" in fails_in_one_line(with_database.run_command("labels", "worth", "--more", "1801"))
+    with_database.run_command("labels", "import", file(with_database, "a.jsonl", *ROWS))
+    assert "300 more labels take" in with_database.run_command("labels", "stats").stdout
+
+
 def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None:
     broken = file(installation, "a.jsonl", {"thread_id": 1}, [2])
     imported = installation.run_command("labels", "import", broken)
@@ -151,6 +172,7 @@ def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None
     assert LabelLedger(installation.home / LEDGER).count() == len(ROWS)
 
 
+@pytest.mark.slow
 def test_an_import_is_listed_and_undone_by_its_number_and_a_named_scale_is_understood(
     installation: Installation,
 ) -> None:

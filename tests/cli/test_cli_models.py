@@ -43,6 +43,7 @@ def train(home: Path, database: Database) -> str:
     return artifact.model_version
 
 
+@pytest.mark.slow
 def test_a_model_goes_from_one_installation_to_another_and_is_promoted_there(
     tmp_path: Path, github: SimulatedGitHub
 ) -> None:
@@ -54,7 +55,12 @@ def test_a_model_goes_from_one_installation_to_another_and_is_promoted_there(
     fetched = other.run_command("models", "fetch", REPOSITORY, version, "--json")
     promoted = other.run_command("models", "promote", version, "--who", "ann", "--reason", "it was good to me")
     listed = other.run_command("models", "list", "--json")
+    previewed = other.run_command("models", "preview", version, "--json")
+    unknown = other.run_command("models", "preview", "tfidf-0")
 
+    assert json.loads(previewed.stdout)["reason"] == "it is the champion"
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
+    assert "There is no model tfidf-0" in unknown.stderr
     assert released.returncode == 0, released.stderr
     assert TOKEN not in released.stdout + released.stderr
     assert fetched.returncode == 0, fetched.stderr

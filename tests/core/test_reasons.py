@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from bizcharts_pipeline.core.errors import reason_of
@@ -21,6 +22,7 @@ def test_a_file_that_cannot_be_read_is_named_without_numbers_and_classes(tmp_pat
         lambda: (tmp_path / "text").read_text(encoding="utf-8"),
         lambda: {}["files"],
         lambda: [][1],
+        lambda: duckdb.sql("FROM nothing"),
     ):
         with pytest.raises(Exception, match=r".") as caught:
             what()
@@ -32,5 +34,7 @@ def test_a_file_that_cannot_be_read_is_named_without_numbers_and_classes(tmp_pat
         "it is not UTF-8",
         "there is no files",
         "it has another structure than expected",
+        said[-1],
     ]
+    assert said[-1].startswith("Table with name nothing does not exist!")
     assert not [text for text in said if re.search(r"Errno|Error|named pipe|'", text)]

@@ -3,13 +3,16 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from bizcharts_pipeline.core.ledgers import upgrade
 from bizcharts_pipeline.core.sqlite import connect
-from bizcharts_pipeline.core.sqlite_seal import seal_path
+from bizcharts_pipeline.core.sqlite_seal import FOLDER, KNOWN, is_lost, seal_path
+from bizcharts_pipeline.labels import ledger_schema
 
 
 def test_a_damaged_ledger_is_refused_with_the_reason_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -21,6 +24,19 @@ def test_a_damaged_ledger_is_refused_with_the_reason_alone(tmp_path: Path, caplo
         connect(path)
     assert caplog.records == []
     with pytest.raises(sqlite3.DatabaseError, match="is not as BizCharts left it"):  # no lock was left behind
+        connect(path)
+
+
+@pytest.mark.parametrize("left", ["seal", "lock", "known"])
+def test_each_mark_of_a_lost_ledger_alone_shows_that_it_existed(tmp_path: Path, left: str) -> None:
+    path = tmp_path / FOLDER / "a.sqlite"
+    with closing(connect(path)) as connection:
+        connection.execute("CREATE TABLE t (n INTEGER)")
+    marks = {"seal": seal_path(path), "lock": path.with_name("a.sqlite.lock"), "known": tmp_path / KNOWN / "a.sqlite"}
+    for file in (path, *(mark for name, mark in marks.items() if name != left)):
+        file.unlink()
+    assert is_lost(path)
+    with pytest.raises(sqlite3.DatabaseError, match="missing or empty, although it existed"):
         connect(path)
 
 
@@ -45,3 +61,20 @@ for _ in range(150):
     with closing(connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (450,)
     assert seal_path(path).exists()
+
+
+@pytest.mark.parametrize(
+    "bring_up_to_date",
+    [lambda connection: upgrade(connection, ["CREATE TABLE pods (id TEXT);"]), ledger_schema.bring_up_to_date],
+)
+def test_the_file_of_another_program_is_refused_and_left_as_it_is(
+    tmp_path: Path, bring_up_to_date: Callable[[sqlite3.Connection], bool]
+) -> None:
+    path = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(path)) as foreign:
+        foreign.execute("CREATE TABLE notes (text TEXT)")
+    with closing(connect(path)) as connection, pytest.raises(sqlite3.DatabaseError, match="of another program"):
+        bring_up_to_date(connection)
+    with closing(sqlite3.connect(path)) as after:
+        assert after.execute("SELECT name FROM sqlite_schema").fetchall() == [("notes",)]
+        assert after.execute("PRAGMA application_id").fetchone() == (0,)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from installation import REPOSITORY, Installation, free_port
+from installation import REPOSITORY, Installation
+from ports import free_port
 
 from bizcharts_pipeline.core.clock import midnight, utc_now
 from bizcharts_pipeline.demo.ui import remember_world

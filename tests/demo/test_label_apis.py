@@ -340,8 +340,10 @@ def test_a_batch_of_openai_costs_half_and_comes_back_in_another_order(apis: Simu
     apis.fault_of = {"post 3": LabelFault.BAD_LINE, "post 4": LabelFault.SERVER_ERROR}.get
     batch = submit(client, texts, run_key="abc")
     assert apis.bill().requests == 0
+    assert batch.status == "validating"
     batch, states = ended(client, batch.id)
-    assert [*dict.fromkeys(states)] == ["validating", "in_progress", "completed"]
+    seen = [*dict.fromkeys(states)]  # a slow machine misses the first ones
+    assert seen == ["validating", "in_progress", "completed"][-len(seen) :]
     assert batch.metadata == {"run_key": "abc"}
     assert (batch.request_counts.completed, batch.request_counts.failed) == (29, 1)
     output = lines_of(client, batch.output_file_id)

@@ -8,6 +8,7 @@ import pytest
 
 from bizcharts_pipeline.drift.adwin import cuts
 from bizcharts_pipeline.drift.alarm import Standing, reference_end, standing, verdict
+from bizcharts_pipeline.drift.assess import Evidence, assess
 from bizcharts_pipeline.drift.labelled import LabelledPost, accuracy
 from bizcharts_pipeline.drift.limits import distance, distance_limit, limits_of
 from bizcharts_pipeline.drift.measured import Measured
@@ -86,6 +87,28 @@ def test_another_class_mix_alone_moves_neither_confidence_nor_expected_accuracy(
     assert abs(raw[1] - raw[0]) > 4 * error[CERTAINTY]  # what it would have been without the class mix
 
 
+def test_only_a_model_that_is_less_sure_exceeds_its_limits_not_one_that_is_surer() -> None:
+    def measured(last_two_weeks: float):
+        generator = np.random.default_rng(8)
+
+        def draw(day, number):
+            sharpness = last_two_weeks if day >= HISTORY_DAYS - 14 else 4.0
+            p = generator.dirichlet(np.roll([sharpness, 1, 1], number)).clip(1e-9, 1)
+            return tuple((p / p.sum()).tolist())
+
+        texts = Texts(build_panel(made(HISTORY_DAYS, 60, probabilities=draw), FIRST, HISTORY_DAYS))
+        evidence = Evidence(texts, np.zeros(HISTORY_DAYS + LAGS))
+        return {each.measure: each for each in assess(evidence, HISTORY_DAYS, with_slang=False)}
+
+    for sharpness, less_sure in ((1.5, True), (12.0, False)):
+        found = measured(sharpness)
+        for name in ("expected accuracy", "confidence"):
+            assert found[name].exceeded is less_sure, (name, found[name])
+            assert (found[name].value < found[name].threshold) is less_sure
+        assert (found["confidence"].value < 0) is less_sure
+        assert abs(found["confidence"].value) > abs(found["confidence"].threshold)
+
+
 def test_a_classifier_tells_a_week_with_words_of_its_own_from_the_weeks_before() -> None:
     generator = np.random.default_rng(6)
     words = [f"{a}{b}" for a in "bcdfghjk" for b in ("ala", "omo", "iri")]
@@ -151,6 +174,12 @@ def test_more_posts_of_a_class_that_the_model_reads_badly_are_no_drift() -> None
     assert accuracy(labels(180, 20)[:20], GOLD, 28, 0.001).value is None
 
 
+def test_the_limit_of_the_accuracy_on_labels_is_where_it_counts_as_exceeded() -> None:
+    for right in range(0, 41):
+        found = accuracy([LabelledPost(5, 0, 0 if place < right else 1) for place in range(40)], GOLD, 28, 0.001)
+        assert found.exceeded == (found.value < found.threshold), right
+
+
 def test_an_alarm_needs_labels_or_two_kinds_of_measures_on_three_days_running() -> None:
     def found(*names: str) -> list[Measured]:
         return [
@@ -162,7 +191,8 @@ def test_an_alarm_needs_labels_or_two_kinds_of_measures_on_three_days_running() 
     assert verdict(found("domain", "expected accuracy"), [two, two]).by == ("domain", "expected accuracy")
     assert verdict(found("domain", "expected accuracy"), [{}, two]).by == ()
     assert verdict(found("domain", "expected accuracy"), [two]).by == ()
-    assert verdict(found("class mix"), [two, two]).by == ()
+    mixed = {"class mix": True, "expected accuracy": True}
+    assert verdict(found("class mix", "expected accuracy"), [mixed, mixed]).by == ()
     words = {"domain": True, "unknown words": True}
     assert verdict(found("domain", "unknown words"), [words, words]).by == ()
     assert verdict(found("labels"), []).by == ("labels",)

@@ -99,9 +99,9 @@ def test_a_stale_model_is_named_by_asset_check_and_health_with_the_words_that_ro
     monkeypatch.setenv("BIZCHARTS_NOW", NOW.isoformat())
     settings = load_settings(home=tmp_path / "home")
     database = filled(tmp_path / "home", stale=True)
-    database.path.rename(settings.database_path)
+    database.path.rename(Path(settings.database_name))
     resources = {
-        "warehouse": Warehouse(database=str(settings.database_path), home=str(settings.home_path)),
+        "warehouse": Warehouse(database=settings.database_name, home=str(settings.home_path)),
         "fear_greed": FearGreed(values=settings.fear_greed.model_dump()),
     }
     result = dg.materialize([drift_report, model_is_not_stale], resources=resources)
@@ -194,6 +194,14 @@ def test_adverts_copies_pinned_posts_other_generals_and_scores_that_wait_are_not
     assert said == {1: (START, (0.3, 0.5, 0.2))}
 
 
+def test_a_limit_that_no_value_can_exceed_is_named_as_such() -> None:
+    row = DriftRow(LAST, MODEL, "domain", 0.92, None, None, 0.69, 1.2, False, 315, {}, NOW)
+    assert sentence(row) == (
+        "Texts: AUC of a classifier that tells the week apart: 0.92 (expected 0.69, limit 1.20). There are too few "
+        "weeks before for a limit that can be exceeded."
+    )
+
+
 def test_a_change_of_the_class_mix_is_said_to_be_one_of_the_mood() -> None:
     details = {
         "prices": True,
@@ -205,7 +213,8 @@ def test_a_change_of_the_class_mix_is_said_to_be_one_of_the_mood() -> None:
     }
     row = DriftRow(LAST, MODEL, "class mix", 7.0, None, None, 0.0, 6.4, True, 900, details, NOW)
     assert sentence(row) == (
-        "The class mix of the last 7 days is not as expected from the weeks before and Bitcoin's returns: 31 % bearish "
-        "and 20 % bullish, expected 28 % and 25 %. By itself that is a change of the mood, not of the model."
+        "The class mix of the last 7 days is farther than usual from what is expected from the weeks before and "
+        "Bitcoin's returns: 31 % bearish and 20 % bullish, expected 28 % and 25 %. That is a change of the mood, not "
+        "of the model."
     )
     assert "the weeks before, no prices: " in sentence(replace(row, alarm=False, details=details | {"prices": False}))

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from vision_world import KIND, post
+from vision_world import KIND, NOON, post
 from worker_world import WorkerWorld, worker_world
 
 from bizcharts_pipeline.cli.main import bizcharts
 from bizcharts_pipeline.endpoints.control import Control
 from bizcharts_pipeline.scoring import jobs
+from bizcharts_pipeline.warehouse.models import ModelVersion, register_candidate
 from resources.pods import RunPodResource
 
 
@@ -61,6 +62,25 @@ def test_what_cannot_be_done_is_said(world: WorkerWorld, monkeypatch: pytest.Mon
     with pytest.raises(Exception, match="build one from deploy/serverless"):
         CliRunner().invoke(bizcharts, ["endpoint", "deploy"], catch_exceptions=False)
     assert CliRunner().invoke(bizcharts, ["endpoint", "scale", "2"]).exit_code == 2
+
+
+def test_a_model_that_is_not_registered_gets_no_endpoint_and_one_of_another_version_is_named(
+    world: WorkerWorld,
+) -> None:
+    with world.database.write() as connection:
+        for name, kind in (("tfidf-1", "tfidf"), ("qlora-1", KIND)):
+            row = ModelVersion(name, kind, None, None, NOON, None, None, "candidate", f"models/{name}", "0" * 64)
+            register_candidate(connection, row)
+    for version, why in (("qlora-0", "not registered here"), ("tfidf-1", "not a vision model")):
+        with pytest.raises(Exception, match=f"{version} is {why}; `bizcharts models list` shows"):
+            CliRunner().invoke(bizcharts, ["endpoint", "deploy", "--model", version], catch_exceptions=False)
+    assert len(world.serverless.endpoints) == 1
+    first = world.endpoint.endpoint_id
+    told = said("deploy", "--model", "qlora-1").output
+    assert f"{world.version} is still deployed as {first}" in told
+    said("delete", "--id", str(first))
+    assert "still deployed" not in said("deploy", "--model", "qlora-1").output
+    assert len(world.serverless.endpoints) == 1
 
 
 def test_the_service_reaps_endpoints_beside_pods(world: WorkerWorld) -> None:

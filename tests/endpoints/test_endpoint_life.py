@@ -16,7 +16,7 @@ from vision_world import NOON
 from worker_world import WorkerWorld, worker_world
 
 from bizcharts_pipeline.demo.pods.faults import PodFault
-from bizcharts_pipeline.endpoints.control import Control
+from bizcharts_pipeline.endpoints.control import Control, EndpointGone
 from bizcharts_pipeline.endpoints.ledger import LEDGER, EndpointLedger
 from bizcharts_pipeline.endpoints.life import UnknownEndpoint, delete, deploy, reap, scale
 from bizcharts_pipeline.pods.errors import AccessDenied, NotOffered, OrderRefused, Uncertain, WrongSetting
@@ -145,6 +145,16 @@ def test_an_interrupted_deletion_is_completed_by_the_reaper(world: WorkerWorld) 
     assert there(world) == []
     with pytest.raises(UnknownEndpoint):
         delete(world.settings, world.endpoint.endpoint_id or "", Control(), NOON)
+
+
+def test_an_endpoint_that_is_gone_at_runpod_can_be_deleted_and_not_scaled(world: WorkerWorld) -> None:
+    endpoint_id = world.endpoint.endpoint_id or ""
+    Control().delete(endpoint_id)
+    with pytest.raises(EndpointGone, match=endpoint_id):
+        scale(world.settings, endpoint_id, 1, Control(), NOON)
+    delete(world.settings, endpoint_id, Control(), NOON)
+    with pytest.raises(UnknownEndpoint):
+        delete(world.settings, endpoint_id, Control(), NOON)
 
 
 def test_scaling_to_nothing_removes_waiting_jobs_and_starts_no_worker(world: WorkerWorld) -> None:

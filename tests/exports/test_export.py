@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, astuple, fields, replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from io import BytesIO
@@ -29,14 +29,22 @@ from published_rows import (
     published_hour,
 )
 
+from bizcharts_pipeline.core.clock import iso_utc
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.exports.badge import _colours, badge_text, png_badge, svg_badge
-from bizcharts_pipeline.exports.dictionary import CANDLES, COINS, INDEX
+from bizcharts_pipeline.exports.dictionary import CANDLES, COINS, INDEX, SWITCHES, times_of
 from bizcharts_pipeline.exports.errors import ExportError
-from bizcharts_pipeline.exports.write import DICTIONARY, LOCK, MANIFEST, TIMES, export
+from bizcharts_pipeline.exports.write import DICTIONARY, LOCK, MANIFEST, export
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.as_of import Candle, coins_sql, index_sql, newest_reading
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
+from bizcharts_pipeline.warehouse.model_previews import (
+    SWITCHED,
+    ModelPreview,
+    ModelSwitch,
+    append_preview,
+    model_switches,
+)
 from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 
 T0 = datetime(2026, 3, 2)
@@ -54,8 +62,8 @@ HOSTILE = [
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "home.duckdb", 20)
+def database(tmp_path: Path) -> DatabaseFile:
+    database = DatabaseFile(tmp_path / "home.duckdb", 20)
     rows = [published_hour(T0 + n * HOUR, n % 101) for n in range(48)]
     rows += [published_day(T0 + n * DAY, 40 + n) for n in range(2)]
     rows += [replace(rows[3], value=99, computed_at=NOW - DAY, model_version=name) for name in HOSTILE[:1]]
@@ -68,10 +76,18 @@ def database(tmp_path: Path) -> Database:
     with database.write() as connection:
         insert_index(connection, rows)
         insert_coins(connection, coins)
+        for at, version, more in (
+            (T0 + HOUR, "lexicon", {}),
+            (NOW - 2 * DAY, HOSTILE[0], {"shift": -7.5, "shift_lo": -9}),
+        ):
+            append_preview(connection, ModelPreview(at, version, HOSTILE[5], SWITCHED, None, **more))
     return database
 
 
-def expected(database: Database, name: str, as_of: datetime | None) -> list[tuple[Any, ...]]:
+def expected(database: DatabaseFile, name: str, as_of: datetime | None) -> list[tuple[Any, ...]]:
+    if name == "model_switches":
+        with database.read() as connection:
+            return sorted(map(astuple, model_switches(connection, as_of)), key=repr)
     table, bucket = name.split("_")
     query, kind = (index_sql, Reading) if table == "index" else (coins_sql, CoinReading)
     with database.read() as connection:
@@ -83,8 +99,11 @@ def expected(database: Database, name: str, as_of: datetime | None) -> list[tupl
 def from_parquet(path: Path) -> list[tuple[Any, ...]]:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        times = ", ".join(f"{name}::TIMESTAMP AS {name}" for name in TIMES)
+        times = ", ".join(f"{name}::TIMESTAMP AS {name}" for name in times_of(DICTIONARY[path.stem]))
         return connection.execute(f"SELECT * REPLACE ({times}) FROM '{path}'").fetchall()
+
+
+KINDS: dict[str, Any] = {"index": Reading, "coins": CoinReading, "model": ModelSwitch}
 
 
 def typed(name: str, row: dict[str, Any]) -> tuple[Any, ...]:
@@ -93,19 +112,21 @@ def typed(name: str, row: dict[str, Any]) -> tuple[Any, ...]:
     def value(of: Any, text: Any) -> Any:
         if text in ("", None):
             return None
-        if of is datetime:
-            return datetime.fromisoformat(text).replace(tzinfo=None)
+        if of in (datetime, datetime | None):
+            moment = datetime.fromisoformat(text).replace(tzinfo=None)
+            assert text == iso_utc(moment)  # as the API writes it
+            return moment
         kind = str(of)
         if "bool" in kind:
             return text in (True, "true")
         return int(text) if "int" in kind else float(text) if "float" in kind else text
 
-    kind = Reading if name.startswith("index") else CoinReading
+    kind = KINDS[name.split("_")[0]]
     return tuple(value(field.type, row[field.name]) for field in fields(kind))
 
 
 @pytest.mark.parametrize("as_of", [None, T0 + DAY * 1.5])
-def test_each_format_holds_what_the_tables_hold(database: Database, tmp_path: Path, as_of: datetime | None) -> None:
+def test_each_format_holds_what_the_tables_hold(database: DatabaseFile, tmp_path: Path, as_of: datetime | None) -> None:
     folder = tmp_path / "out"
     report = export(database, folder, PARAMETERS, NOW, as_of)
     for name in DICTIONARY:
@@ -119,7 +140,7 @@ def test_each_format_holds_what_the_tables_hold(database: Database, tmp_path: Pa
     assert report.rows["index_hour"] == (50 if as_of is None else 35)
 
 
-def test_the_manifest_names_every_file_and_its_hash(database: Database, tmp_path: Path) -> None:
+def test_the_manifest_names_every_file_and_its_hash(database: DatabaseFile, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     export(database, folder, PARAMETERS, NOW, T0 + DAY)
     manifest = json.loads((folder / MANIFEST).read_text())
@@ -150,7 +171,7 @@ class Page(HTMLParser):
 
 
 def test_the_report_has_no_script_and_no_foreign_host_whatever_strangers_named_things(
-    database: Database, tmp_path: Path
+    database: DatabaseFile, tmp_path: Path
 ) -> None:
     export(database, tmp_path / "out", PARAMETERS, NOW)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -168,7 +189,7 @@ def test_the_report_has_no_script_and_no_foreign_host_whatever_strangers_named_t
 
 
 def test_an_empty_database_gives_empty_tables_and_says_so(tmp_path: Path) -> None:
-    database = Database(tmp_path / "empty.duckdb", 20)
+    database = DatabaseFile(tmp_path / "empty.duckdb", 20)
     database.migrate()
     report = export(database, tmp_path / "out", PARAMETERS, NOW)
     assert set(report.rows.values()) == {0}
@@ -177,8 +198,9 @@ def test_an_empty_database_gives_empty_tables_and_says_so(tmp_path: Path) -> Non
     assert "no data yet" in (tmp_path / "out" / "badge.svg").read_text()
 
 
+@pytest.mark.fault("SIGKILL", stage="exports", expected="the earlier files stay; the next export clears up")
 def test_a_killed_export_leaves_the_earlier_files_and_the_next_one_clears_up(
-    database: Database, tmp_path: Path
+    database: DatabaseFile, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
     export(database, folder, PARAMETERS, NOW, T0 + DAY)
@@ -186,9 +208,9 @@ def test_a_killed_export_leaves_the_earlier_files_and_the_next_one_clears_up(
     program = (
         "import os, sys\nfrom datetime import datetime\nfrom pathlib import Path\n"
         "from bizcharts_pipeline.exports import write\nfrom bizcharts_pipeline.settings import FearGreedSettings\n"
-        "from bizcharts_pipeline.warehouse.database import Database\n"
+        "from bizcharts_pipeline.warehouse.database_file import DatabaseFile\n"
         "write.png_badge = lambda reading: os._exit(9)\n"
-        "database, folder = Database(Path(sys.argv[1]), 20), Path(sys.argv[2])\n"
+        "database, folder = DatabaseFile(Path(sys.argv[1]), 20), Path(sys.argv[2])\n"
         "write.export(database, folder, FearGreedSettings(), datetime(2026, 3, 5))\n"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(database.path), str(folder)], timeout=60)
@@ -200,7 +222,7 @@ def test_a_killed_export_leaves_the_earlier_files_and_the_next_one_clears_up(
     assert (folder / "index_hour.csv").read_bytes() != before["index_hour.csv"]
 
 
-def test_a_second_export_to_the_folder_is_refused(database: Database, tmp_path: Path) -> None:
+def test_a_second_export_to_the_folder_is_refused(database: DatabaseFile, tmp_path: Path) -> None:
     export(database, tmp_path, PARAMETERS, NOW)
     with (tmp_path / LOCK).open() as lock:
         assert try_lock(lock.fileno())
@@ -211,7 +233,7 @@ def test_a_second_export_to_the_folder_is_refused(database: Database, tmp_path: 
         export(database, tmp_path / "file", PARAMETERS, NOW)
 
 
-def test_a_connection_that_copies_reaches_no_other_folder(database: Database, tmp_path: Path) -> None:
+def test_a_connection_that_copies_reaches_no_other_folder(database: DatabaseFile, tmp_path: Path) -> None:
     allowed, other = tmp_path / "it's", tmp_path / "it's not"
     allowed.mkdir()
     other.mkdir()
@@ -230,7 +252,7 @@ def test_a_connection_that_copies_reaches_no_other_folder(database: Database, tm
 
 
 def test_the_dictionary_names_each_column_that_is_given() -> None:
-    for columns, kind in ((INDEX, Reading), (COINS, CoinReading), (CANDLES, Candle)):
+    for columns, kind in ((INDEX, Reading), (COINS, CoinReading), (CANDLES, Candle), (SWITCHES, ModelSwitch)):
         assert {column.name for column in columns} == {field.name for field in fields(kind)}
 
 
@@ -275,7 +297,7 @@ def test_the_badges_text_has_enough_contrast() -> None:
         assert (light + 0.05) / (dark + 0.05) >= 4.5, value
 
 
-def test_an_export_of_the_past_does_not_change_with_what_is_added(database: Database, tmp_path: Path) -> None:
+def test_an_export_of_the_past_does_not_change_with_what_is_added(database: DatabaseFile, tmp_path: Path) -> None:
     export(database, tmp_path / "a", PARAMETERS, NOW, T0 + DAY)
     with database.write() as connection:
         insert_index(connection, [replace(published_hour(T0, 1), computed_at=T0 + DAY + timedelta(seconds=1))])

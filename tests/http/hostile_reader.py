@@ -27,7 +27,7 @@ from bizcharts_pipeline.images.client import ImageClient
 from bizcharts_pipeline.live import catalog_spool
 from bizcharts_pipeline.models.github import GitHub
 from bizcharts_pipeline.pods.providers import rest_http
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 DATA_BYTES = 2**30  # private memory; what is resident is measured beside it
 SECONDS = 2.0
@@ -39,7 +39,7 @@ class Reader:
 
     def __init__(self, home: Path, url: str) -> None:
         self.home, self.url = home, url
-        self.spool, self.database = catalog_spool(home), Database(home / "bizcharts.duckdb", 10)
+        self.spool, self.database = catalog_spool(home), DatabaseFile(home / "bizcharts.duckdb", 10)
         self.polls = 0
         rest_http.SECONDS = SECONDS
         asking.PAUSES = ()  # an archive that refuses is given up at once

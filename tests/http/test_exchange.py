@@ -1,9 +1,11 @@
 """Bodies and addresses: what is decompressed, and whom a client really connects to."""
 
 import gzip
+import json
 import random
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import requests
 from hostile_bodies import EMPTY_MEMBER
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3 import HTTPResponse
 
 from bizcharts_pipeline.core.addresses import BadAddress, address_problem, masked, origin
 from bizcharts_pipeline.demo.board.server import ReplayBoard
@@ -142,6 +145,15 @@ def test_a_plain_address_is_what_the_client_connects_to(address: str) -> None:
         prepared = session.prepare_request(requests.Request("GET", address)).url
     assert origin(str(prepared)) == read
     assert address_problem(address) is None
+
+
+def test_a_key_that_a_service_repeats_is_not_in_the_body_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", 'rpa_"canary"/1')
+    answer = requests.Response()
+    content = json.dumps({"detail": 'no such key: rpa_"canary"/1'}).encode() + b' rpa_"canary"/1'
+    answer.raw = HTTPResponse(BytesIO(content), preload_content=False)
+    body = BoundedSession().body(answer, 1_000)
+    assert body == b'{"detail": "no such key: <RUNPOD_API_KEY>"} <RUNPOD_API_KEY>'
 
 
 def test_a_password_in_any_text_is_masked() -> None:

@@ -1,7 +1,9 @@
 """Real HTTP on loopback, with every way to fail that the server knows."""
 
 import os
+import re
 import shutil
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -118,6 +120,9 @@ def test_a_damaged_validator_only_costs_a_whole_fetch(board: ReplayBoard, tmp_pa
         (Fault.GZIP_BOMB, ResponseTooLarge, 1),
     ],
 )
+@pytest.mark.fault(
+    "dropped network", stage="poll", expected="a passing fault ends in the answer, a lasting one in a named error"
+)
 def test_every_fault_ends_in_its_named_error_and_a_passing_one_in_the_answer(
     board: ReplayBoard, tmp_path: Path, fault: Fault, error: type[SourceError], attempts: int
 ) -> None:
@@ -132,6 +137,7 @@ def test_every_fault_ends_in_its_named_error_and_a_passing_one_in_the_answer(
 
 
 @pytest.mark.parametrize("fault", [Fault.DRIP, Fault.DRIP_HEADERS])
+@pytest.mark.fault("slow network", stage="poll", expected="cut off at the deadline")
 def test_a_server_that_drips_is_cut_off_at_the_deadline(board: ReplayBoard, tmp_path: Path, fault: Fault) -> None:
     board.fail_next(fault)
     began = time.monotonic()
@@ -169,12 +175,14 @@ def test_a_short_pause_that_is_asked_for_is_kept(board: ReplayBoard, tmp_path: P
     assert second - first >= 1
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("form", ["seconds", "date", "more seconds than a float holds"])
 def test_a_long_pause_that_is_asked_for_stops_this_run_and_the_next(
     board: ReplayBoard, tmp_path: Path, form: str
 ) -> None:
-    until = datetime.now(UTC) + timedelta(hours=1)
-    board.retry_after = "3600" if form == "seconds" else format_datetime(until, usegmt=True)
+    hours = 24 if form.startswith("more") else 1  # a day is the longest pause
+    until = datetime.now(UTC) + timedelta(hours=hours)
+    forms = {"seconds": "3600", "date": format_datetime(until, usegmt=True)}
+    board.retry_after = forms.get(form, "9" * 400)
     board.fail_next(Fault.UNAVAILABLE)
     for _ in range(2):
         with (
@@ -242,11 +250,12 @@ def test_not_modified_stands_for_what_was_remembered_and_is_an_error_where_nothi
 
 
 class _Damaged(BaseHTTPRequestHandler):
-    """/chunk has a chunk of a negative size, /headers has headers that cannot be parsed."""
+    """/chunk has a chunk of a negative size, /headers has headers that cannot be parsed, /both contradicts itself."""
 
     def do_GET(self) -> None:
         rest = {
             "/chunk": b"Transfer-Encoding: chunked\r\n\r\n-5\r\n[]\r\n0\r\n\r\n",
+            "/both": b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
             "/headers": b"X-\xff: \xff\r\nContent-Length: 2\r\n\r\n[]",
         }
         self.wfile.write(b"HTTP/1.1 200 OK\r\n" + rest[self.path])
@@ -261,9 +270,36 @@ def test_damaged_framing_is_an_error_of_the_source_and_writes_no_traceback(
     with served_by(_Damaged) as url, session_in(tmp_path) as session:
         with pytest.raises(ResponseTruncated, match="chunked encoding is damaged"):
             session.get(f"{url}/chunk")
-        with suppress(SourceError):
-            session.get(f"{url}/headers")
+        for page in ("headers", "both"):
+            with suppress(SourceError):
+                session.get(f"{url}/{page}")
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"", "the host closed it without an answer"),
+        (b"220 mail.example ESMTP\r\n\r\n", "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", "a line of the answer's head is too long"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 200 + b"\r\n", "the answer's head is damaged"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n", "the chunked encoding is damaged"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[]", "it ended early"),
+    ],
+)
+def test_a_broken_connection_is_told_without_names_of_classes(tmp_path: Path, sent: bytes, told: str) -> None:
+    class Broken(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            self.request.sendall(sent)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Broken) as server, session_in(tmp_path) as session:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(SourceError) as failed:
+            session.get(f"http://127.0.0.1:{server.server_address[1]}/")
+        server.shutdown()
+    assert told in str(failed.value)
+    assert not re.search(r"[a-z][A-Z]\w*\(|Error|Exception", str(failed.value))
 
 
 class _Redirects(BaseHTTPRequestHandler):

@@ -16,7 +16,7 @@ from bizcharts_pipeline.images.client import ImageClient
 from bizcharts_pipeline.images.fetch import FetchReport, fetch_pictures
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
 from bizcharts_pipeline.settings import ImageSettings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.snapshots import record_poll
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
@@ -60,8 +60,8 @@ class PictureWorld:
     now: datetime = NOON
 
     @property
-    def database(self) -> Database:
-        return Database(self.home / "test.duckdb")
+    def database(self) -> DatabaseFile:
+        return DatabaseFile(self.home / "test.duckdb")
 
     def client(self) -> ImageClient:
         rate = self.home / "rate"

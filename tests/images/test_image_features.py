@@ -140,6 +140,7 @@ def test_another_extractor_reads_all_again(world: PictureWorld, monkeypatch: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.fault("SIGKILL", stage="image features", expected="each picture has its features after the next run")
 def test_a_killed_process_loses_no_picture(world: PictureWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = {number: encoded(drawn(number), "JPEG") for number in range(1, 9)}
     world.poll(*(world.thread(number, content) for number, content in pictures.items()))

@@ -1,5 +1,6 @@
 """The asset: counts, named problems, and a run that one bad picture does not fail."""
 
+import logging
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -54,3 +55,16 @@ def test_a_run_says_what_became_of_every_picture(world: PictureWorld, monkeypatc
     assert (sum(kinds.values()), "none" in kinds) == (1, False)
     assert features["extractor"].value == extractor_version()
     assert ("text_is_not_read" in features) == (find_spec("rapidocr") is None)
+
+
+def test_a_host_that_is_left_alone_is_named_in_the_log(world: PictureWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_NOW", (NOON + timedelta(minutes=1)).isoformat())
+    world.poll(world.thread(1, encoded(drawn(), "JPEG")))
+    world.board.retry_after = "1000000000"
+    world.board.fail_next("429")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([thumbnails], resources=resources(world), instance=instance)
+        logged = instance.all_logs(result.run_id)
+    assert result.success
+    warned = [entry.user_message for entry in logged if entry.level == logging.WARNING]
+    assert any(f"{world.board.url} is skipped for now" in message for message in warned)

@@ -22,6 +22,39 @@ def test_what_is_no_sound_picture_of_bounded_size_is_refused_with_its_reason(nam
         outline(content)
 
 
+FRAME = bytes.fromhex("000b080010001001011100")  # of 16 x 16 pixels, after its marker
+
+
+@pytest.mark.parametrize(
+    ("inserted", "reason"),
+    [
+        *((bytes((0xFF, marker)), "a misplaced marker") for marker in (0x00, *range(0xD0, 0xD9))),
+        *(
+            (bytes((0xFF, marker)) + FRAME, "two frames")
+            for marker in (0xC0, 0xC1, 0xC3, 0xC5, 0xC7, 0xC9, 0xCB, 0xCD, 0xCF)
+        ),
+        *((bytes((0xFF, marker)) + FRAME, "") for marker in (0xBF, 0xC4, 0xC8, 0xCC)),  # they begin no frame
+        (b"\xff\x01", ""),  # a marker without a segment
+        (b"\xff\xff\xff\xfe\x00\x02", ""),  # fill bytes, and an empty comment
+        (b"\xff\xfe\x00\x01", "a segment without length"),
+    ],
+)
+def test_each_marker_of_a_jpeg_is_read_as_the_standard_says(inserted: bytes, reason: str) -> None:
+    content = sound("JPEG")
+    content = content[:2] + inserted + content[2:]
+    if reason:
+        with pytest.raises(PictureRejected, match=reason):
+            outline(content)
+    else:
+        assert outline(content) == Outline("image/jpeg", 120, 90)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fill_bytes_may_stand_before_the_end_of_a_jpeg(count: int) -> None:
+    content = sound("JPEG")
+    assert outline(content[:-2] + b"\xff" * count + content[-2:]) == Outline("image/jpeg", 120, 90)
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_picture_cut_anywhere_is_refused(kind: str) -> None:
     content = sound(kind)

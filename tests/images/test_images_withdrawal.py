@@ -188,7 +188,7 @@ def test_nothing_is_purged_on_an_answer_that_is_no_list(world: PictureWorld, ans
     report = world.fetch()
     assert world.rows() == {1: "stored"}
     assert fates(world) == {}
-    assert "deleted threads cannot be detected" in report.problems[0]
+    assert "deleted threads cannot be detected" in report.warnings[0]
 
 
 def test_a_thread_that_comes_back_was_not_deleted_and_gets_its_picture_again(world: PictureWorld) -> None:

@@ -153,7 +153,7 @@ class Index:
                 if W > 0:
                     gain = P[i] / (P[i] + S2 * ratio / W)
                     m[i], P[i] = m[i] + gain * (y - m[i]), P[i] * (1 - gain)
-        f = [0.5] + [1.0] * 9
+        f = [0.45, 0.8, 0.9, 1.5, 1.5, 1.5, 1.0, 1.0, 1.0, 1.0]
         stance = sum(a * b for a, b in zip(g, m, strict=True))
         U = sum(g[i] * (f[i] * P[i] + (m[i] - stance) ** 2) for i in range(10))
         lo, hi = max(stance - Z * sqrt(U), -1), min(stance + Z * sqrt(U), 1)

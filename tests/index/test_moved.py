@@ -11,6 +11,7 @@ from index_world import MODEL, QUICK, START, MadePost, new_database, random_post
 from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.moved import Change, explain_change
 from bizcharts_pipeline.index.moved_store import ChangeNotExplained
+from bizcharts_pipeline.index.moved_words import missing_in_words
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
 from bizcharts_pipeline.warehouse.database import Database
@@ -109,6 +110,24 @@ def test_no_post_after_the_later_moment_enters(database: Database, tmp_path: Pat
     assert whole.stance_to == pytest.approx(part.stance_to, abs=EXACT)
     assert [thread.thread_id for thread in whole.threads] == [thread.thread_id for thread in part.threads]
     assert all(thread.posted_at <= end for thread in whole.threads)
+
+
+def test_the_hours_that_were_not_collected_are_said(tmp_path: Path) -> None:
+    until = END - timedelta(hours=8)
+    cut = new_database(tmp_path)
+    store_posts(cut, [post for post in world() if post.posted_at < until], polled=False)
+    with cut.write() as connection:
+        connection.execute(
+            "INSERT INTO catalog_snapshots (snapshot_at, not_modified) SELECT hour + INTERVAL 30 MINUTE, FALSE "
+            f"FROM range(TIMESTAMP '{START}', TIMESTAMP '{until}', INTERVAL 1 HOUR) AS hours(hour)"
+        )
+    update(cut, END)
+    change = explain(cut, END - timedelta(hours=24), END)
+    assert change.collected == pytest.approx(16 / 24)
+    assert "Only 67% of the hours between" in str(missing_in_words(change))
+    before = explain(cut, END - timedelta(hours=24), until)
+    assert (before.collected, missing_in_words(before)) == (1, None)
+    assert explain(cut, until, until).collected is None
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from bizcharts_pipeline.index.update import update_index
 from bizcharts_pipeline.index.votes import MINUTE
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 MARKET = "bucket, bucket_start, value, stance, raw_stance, n, n_eff, state, label, lo, hi, final"
 COINS = "coin_symbol, bucket, bucket_start, score, mentions, n_eff, lo, hi, final"
@@ -383,20 +383,20 @@ def test_what_retention_has_deleted_changes_no_reading_past_or_to_come(tmp_path)
     assert_same(coin_rows(forgetful), coin_rows(whole), {3, 5}, {0, 1, 2, 4, 8}, 1e-6)
 
 
-class Interrupted(Database):
-    """Whose second reader has to wait for a turn of retention."""
+class Interrupted(DatabaseFile):
+    """Whose first writer has to wait for a turn of retention."""
 
-    reads = 0
+    writes = 0
     policy: RetentionSettings
     now: datetime
 
     @contextmanager
-    def read(self):
-        Interrupted.reads += 1
-        if Interrupted.reads == 2:
-            taken = retention.apply(Database(self.path), self.policy, self.now)
+    def write(self):
+        Interrupted.writes += 1
+        if Interrupted.writes == 1:
+            taken = retention.apply(DatabaseFile(self.path), self.policy, self.now)
             assert taken[0].rows > 500
-        with super().read() as connection:
+        with super().write() as connection:
             yield connection
 
 
@@ -407,7 +407,7 @@ def test_retention_in_the_middle_of_a_full_update_changes_no_reading(tmp_path):
     update(database, now, full=True)
     published = market_rows(database)
     interrupted = Interrupted(database.path)
-    Interrupted.reads, Interrupted.now = 0, now
+    Interrupted.writes, Interrupted.now = 0, now
     Interrupted.policy = KEEP_ALL.model_copy(update={"threads_days": 16})
     assert update(interrupted, now + timedelta(minutes=1), full=True).new_readings == 0
     assert [row for row in market_rows(database) if row in published] == published
@@ -488,7 +488,7 @@ def test_rows_of_the_earlier_method_stay_and_are_computed_again(tmp_path):
     assert upgraded.new_readings == len(old)
     assert set(old) < set(rows_of(database, "fear_greed_index", where="final"))
     current = CURRENT.format(table="fear_greed_index", key="bucket, bucket_start")
-    assert rows_of(database, current, "DISTINCT method") == [("filter-2",)]
+    assert rows_of(database, current, "DISTINCT method") == [("filter-3",)]
     assert update(database, now + timedelta(minutes=6), full=True).new_readings == 0
 
 

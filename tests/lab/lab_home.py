@@ -13,7 +13,7 @@ from published_rows import DAY, HOUR, CoinRow, IndexRow, insert_coins, insert_in
 from bizcharts_pipeline.core.rows import PreparedThread, ScoredPost, SourceThread
 from bizcharts_pipeline.index.readings import label_of
 from bizcharts_pipeline.prices.alternative_me import NAME, ReferenceReading
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.prices import merge_prices, merge_reference_index
 from bizcharts_pipeline.warehouse.scores import save_scores
 from bizcharts_pipeline.warehouse.threads import merge_threads
@@ -38,7 +38,7 @@ def hour_of(day: int, value: float, late: timedelta = SECONDS, computed: timedel
     return IndexRow(start, end + computed, end + late, value, label=label_of(value), stance=(value - 50) / 50)
 
 
-def fill(home: Path, days: int = DAYS) -> Database:
+def fill(home: Path, days: int = DAYS) -> DatabaseFile:
     """Make the database of the first ``days`` days."""
     home.mkdir(parents=True)
     pair = world(21, DAYS)
@@ -52,7 +52,7 @@ def fill(home: Path, days: int = DAYS) -> Database:
         ReferenceReading((BEGIN + day * DAY).date(), round(pair.mood[day]), None, NAME, BEGIN + day * DAY + HOUR)
         for day in range(days)
     ]
-    database = Database(home / "bizcharts.duckdb", 20)
+    database = DatabaseFile(home / "bizcharts.duckdb", 20)
     with database.write() as connection:
         insert_index(connection, hours)
         insert_coins(connection, coins)

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from lab_worlds import world
 from published_rows import DAY, insert_index
 
 from assets.backtest_report import backtest_report
+from bizcharts_pipeline.core.ledgers import connect
 from bizcharts_pipeline.lab.errors import LabError
 from bizcharts_pipeline.lab.inputs import read_pairs
 from bizcharts_pipeline.lab.leadlag import ALPHA, lead_lag
@@ -29,7 +31,7 @@ from bizcharts_pipeline.lab.series import Pair, lagged
 from bizcharts_pipeline.lab.trials import LEDGER, Trial, TrialLedger
 from bizcharts_pipeline.prices.returns import day_grid, log_returns, on_grid
 from bizcharts_pipeline.settings import PriceSettings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.values import literal
 from resources.prices import Prices
 from resources.warehouse import Warehouse
@@ -51,7 +53,7 @@ def installation(filled: Path, tmp_path: Path) -> Installation:
     return Installation(tmp_path, "http://127.0.0.1:9")
 
 
-def pairs_of(database: Database, as_of: datetime | None = None) -> dict[str, Pair]:
+def pairs_of(database: DatabaseFile, as_of: datetime | None = None) -> dict[str, Pair]:
     with database.read() as connection:
         return {pair.name: pair for pair in read_pairs(connection, COINS, NOW, as_of)}
 
@@ -150,7 +152,7 @@ def test_a_bad_moment_is_refused_in_one_line(
 
 
 def test_too_few_days_are_said_and_no_answer_is_made_up(tmp_path: Path) -> None:
-    database = Database(tmp_path / "bizcharts.duckdb", 20)
+    database = DatabaseFile(tmp_path / "bizcharts.duckdb", 20)
     database.migrate()
     report = backtest(database, tmp_path, COINS, NOW)
     assert str(report).splitlines()[:2] == [
@@ -230,19 +232,19 @@ def test_a_yes_is_said_with_its_test_its_interval_and_its_adjusted_p(tmp_path: P
     assert to_json(report) == to_json(report)
 
 
-def test_every_configuration_ever_run_counts_once_and_no_row_is_changed(tmp_path: Path) -> None:
-    ledger = TrialLedger(tmp_path / LEDGER)
+def test_every_configuration_ever_run_counts_once_and_no_row_is_changed(home: Path) -> None:
+    ledger = TrialLedger(home / LEDGER)
     ledger.record([Trial("a", 0.1, 300), Trial("b", 0.2, 300)], NOW)
     ledger.record([Trial("a", 0.3, 301)], NOW)
     assert ledger.sharpes() == [0.3, 0.2]
-    with sqlite3.connect(ledger.path) as connection:
+    with closing(connect(ledger.path)) as connection:
         for statement in ("UPDATE runs SET sharpe = 0", "DELETE FROM runs"):
             with pytest.raises(sqlite3.IntegrityError, match="never"):
                 connection.execute(statement)
-    connection.close()
-    ledger.path.write_bytes(b"not a ledger" * 1000)
+    damaged = home.parent / "trials.sqlite"
+    damaged.write_bytes(b"not a ledger" * 1000)
     with pytest.raises(LabError, match=r"trials\.sqlite"):
-        ledger.sharpes()
+        TrialLedger(damaged).sharpes()
 
 
 def test_an_earlier_try_deflates_a_later_one(tmp_path: Path) -> None:

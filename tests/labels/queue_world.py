@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.values import literal, table
 
 NOW = datetime(2026, 5, 1, 12)
@@ -57,9 +57,9 @@ def openings(count: int, *, seed: int = 0, copies: float = 0.2, first: int = 1) 
     return made
 
 
-def board(folder: Path, posts: Sequence[Opening]) -> tuple[Database, LabelLedger]:
+def board(folder: Path, posts: Sequence[Opening]) -> tuple[DatabaseFile, LabelLedger]:
     """Return a database with ``posts``, and an empty label ledger."""
-    database = Database(folder / "board.duckdb")
+    database = DatabaseFile(folder / "board.duckdb")
     rows = [
         vars(post) | {"op_text_clean": post.text, "source": "live", "ingested_at": NOW, "text_known_at": NOW}
         for post in posts
@@ -75,7 +75,7 @@ def rated(post: Opening, *, by: str = "anon", at: datetime = LONG_AGO, rating: i
 
 
 def answered(
-    database: Database,
+    database: DatabaseFile,
     labels: Sequence[tuple[int, str | None]],
     *,
     provider: str = "openai",
@@ -102,7 +102,7 @@ def answered(
         connection.execute(f"INSERT INTO auto_labels BY NAME {table(rows, columns)}")
 
 
-def queue(database: Database) -> list[tuple[int, str, float | None, float | None]]:
+def queue(database: DatabaseFile) -> list[tuple[int, str, float | None, float | None]]:
     """Return thread, stratum, probability and margin of the queue, in its order."""
     with database.read() as connection:
         return connection.execute(

@@ -107,6 +107,14 @@ def test_no_month_gives_more_than_a_quarter_of_its_labels(world: LabelledWorld) 
     assert all(period.gold <= period.labelled / 4 for period in report.periods)
 
 
+def test_posts_of_unknown_content_are_never_drawn(world: LabelledWorld) -> None:
+    labels = made_up(range(100))
+    blank = {"subject_snapshot": None, "text_snapshot": None, "image_url_snapshot": None}
+    world.label([*labels, *(replace(label, thread_id=label.thread_id + 10_000, **blank) for label in labels)])
+    assert world.draw().gold == 25
+    assert max(world.gold()) < 10_000
+
+
 def test_copies_of_gold_that_are_labelled_later_are_never_drawn(world: LabelledWorld) -> None:
     labels = made_up(range(100))
     world.label(labels)

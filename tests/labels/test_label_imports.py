@@ -16,14 +16,14 @@ from bizcharts_pipeline.labels.gold import extend_gold
 from bizcharts_pipeline.labels.importing import ImportReport
 from bizcharts_pipeline.labels.ledger import LEDGER, GoldPost, Label, LabelLedger, LedgerError
 from bizcharts_pipeline.labels.projection import materialise_labels
-from bizcharts_pipeline.labels.scales import ScaleError, parse_scale
+from bizcharts_pipeline.labels.scales import ScaleError, missing_end, parse_scale
 from bizcharts_pipeline.labels.statistics import ledger_statistics
 from bizcharts_pipeline.labels.transfer import export_labels, import_labels
 from bizcharts_pipeline.labels.transfer_rows import LabelFileError
 from bizcharts_pipeline.labels.undoing import undo_import
 from bizcharts_pipeline.legacy.legacy_import import LegacyImportReport, import_posts_db
 from bizcharts_pipeline.settings import LabellingSettings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 IMPORTED = datetime(2026, 3, 2)
 HEADER = "thread_id,sentiment_rating,labeler_id,labeled_at\n"
@@ -53,7 +53,7 @@ def bring(
         dump = "\n".join(original.iterdump())
     original.close()
     if door == "db":
-        return import_posts_db(file, Database(home / "a.duckdb"), home, "biz", IMPORTED, scale=named)
+        return import_posts_db(file, DatabaseFile(home / "a.duckdb"), home, "biz", IMPORTED, scale=named)
     names = HEADER.strip().split(",")
     content = {
         "csv": HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows),
@@ -147,7 +147,8 @@ def test_ratings_that_are_not_on_the_named_scale_refuse_the_file(tmp_path: Path)
     ("text", "cause"),
     [
         ("1-4", "no middle"), ("five", "not one of 1-3"), ("1=good", "bearish, neutral, bullish"),
-        ("1=bearish,1.0=bullish", "given twice"), ("", "not one of"),
+        ("1=bearish,1.0=bullish", "given twice"), ("", "not one of"), ("1=bearish,,2=neutral", "write RATING=MEANING"),
+        ("1=bearis,2=neutral,3=bullish", "1=bearis"), ("1=bearish;2=neutral,3=bullish", "separated by commas"),
     ],
 )  # fmt: skip
 def test_a_scale_that_cannot_be_understood_is_refused(text: str, cause: str) -> None:
@@ -216,8 +217,37 @@ def test_a_file_whose_threads_were_all_rounded_is_refused(tmp_path: Path, door: 
     assert not ledger_of(tmp_path).path.exists()
 
 
+@pytest.mark.parametrize("exact", [1, 20])
+def test_rounded_threads_are_told_among_exact_ones(tmp_path: Path, exact: int) -> None:
+    threads = [61_072_000 + 1_000 * n for n in range(4)] + [61_080_123 + 311 * n for n in range(exact)]
+    rows = [(thread, 1 + n % 3, "ann", f"2026-03-01T12:00:{n:02}") for n, thread in enumerate(threads)]
+    with pytest.raises(LabelFileError, match=rf"4 of its {4 + exact} thread numbers end in 000.*nothing was imported"):
+        bring(tmp_path, "csv", rows)
+    kept = [(61_070_001 + 251 * n, 1 + n % 3, "ann", f"2026-03-01T12:{n // 60:02}:{n % 60:02}") for n in range(2_000)]
+    assert bring(tmp_path, "csv", kept, name="all").new == 2_000  # of which two end in 000
+
+
+@pytest.mark.parametrize(
+    "written", ["–1", "—1", "‐1", "\u200e-1", "\u200b0", '"0,0"', '"-0,5"', "'0", "(1)", "1-", "0%", '"=""0"""', "-inf"]
+)
+def test_a_rating_of_0_or_below_refuses_the_file_however_it_is_written(tmp_path: Path, written: str) -> None:
+    with pytest.raises(LabelFileError, match="on another scale"):
+        bring(tmp_path, "csv", rows_of([1, 2, 3] * 8 + [written]))
+    assert not ledger_of(tmp_path).path.exists()
+
+
+def test_blanks_within_a_labellers_name_are_one_and_an_unseen_last_column_is_ignored(tmp_path: Path) -> None:
+    names = ["ann lee", "ann\tlee", "ann  lee", "ann\N{IDEOGRAPHIC SPACE}lee"]
+    file = tmp_path / "a.csv"
+    lines = [f"{61_000_001 + n},2,{name},2026-03-01,\u200b\n" for n, name in enumerate(names)]
+    file.write_text(HEADER.rstrip("\n") + ",\n" + "".join(lines))
+    import_labels(file, ledger_of(tmp_path), tmp_path / "aside", now=IMPORTED)
+    assert {label.labeler_id for label in ledger_of(tmp_path).all()} == {"ann lee"}
+    assert len(ledger_of(tmp_path).all()) == 4
+
+
 def test_an_import_says_how_many_threads_the_database_does_not_know(tmp_path: Path) -> None:
-    database = Database(tmp_path / "a.duckdb")
+    database = DatabaseFile(tmp_path / "a.duckdb")
     with database.write() as connection:
         connection.execute(
             "INSERT INTO thread_ops (thread_id, posted_at, source, ingested_at, text_known_at) "
@@ -228,6 +258,10 @@ def test_an_import_says_how_many_threads_the_database_does_not_know(tmp_path: Pa
     file.write_text(HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows_of([1, 2, 3])))
     said = str(import_labels(file, ledger_of(tmp_path), tmp_path / "aside", now=IMPORTED, database=database))
     assert "1 of its 3 threads is not in the database: check the numbers, or import those days" in said
+    assert "dated before" not in said
+    file.write_text(HEADER + "61000000,1,bob,2014-10-22T09:00:00\n61000001,2,bob,2026-02-28T12:00:00\n")
+    said = str(import_labels(file, ledger_of(tmp_path), tmp_path / "aside", now=IMPORTED, database=database))
+    assert "1 label is dated before the post was made: check labeled_at" in said
 
 
 def test_numbers_with_an_exponent_are_rounded_also_where_they_are_no_text(tmp_path: Path) -> None:
@@ -300,13 +334,16 @@ def test_a_rating_that_contradicts_one_of_another_file_at_the_same_time_replaces
     report = import_labels(tmp_path / "b.csv", ledger_of(tmp_path), tmp_path / "aside", now=IMPORTED)
     assert (report.new, report.known, report.rejected) == (2, 1, ())
     assert "2 new labels rate differently than a known one of the same labeller, post and time" in str(report)
+    again = bring(tmp_path, door, rows_of([1, 2, 3]))
+    assert again.import_id is None
+    assert "2 known labels do not count: a later import has replaced them" in str(again)
     undo_import(ledger_of(tmp_path), report.import_id or 0, IMPORTED)
     assert ratings(tmp_path) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_an_undone_import_counts_no_more_and_may_come_again_on_its_true_scale(tmp_path: Path, door: str) -> None:
-    ledger, database = ledger_of(tmp_path), Database(tmp_path / "b.duckdb")
+    ledger, database = ledger_of(tmp_path), DatabaseFile(tmp_path / "b.duckdb")
     kept = Label(61_000_000, 2, "bob", datetime(2026, 1, 1))
     ledger.append([kept])
     wrong = bring(tmp_path, door, rows_of([1, 2, 3, 3]))
@@ -371,3 +408,8 @@ def test_an_import_is_append_only(tmp_path: Path) -> None:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute(statement)
     connection.close()
+
+
+@pytest.mark.parametrize(("ratings", "noted"), [(["2", "3"], False), (["2", "3", "3"], True), (["1", "2", "3"], False)])
+def test_an_end_of_the_scale_that_no_rating_has_is_noted_from_three_ratings_on(ratings: list[str], noted: bool) -> None:
+    assert (missing_end(ratings) == "none of its 3 ratings is 1") == noted

@@ -3,12 +3,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from bizcharts_pipeline.core.ledgers import connect
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger, LedgerError, ledger_threads
 
 NOON = datetime(2026, 3, 1, 12)
@@ -36,9 +38,12 @@ INSERT INTO labels VALUES (1, 1, 3, 'ann', '2026-03-01T12:00:00.000000', 2.5, 0,
 """
 
 
+IN_FILES = pytest.mark.parametrize("home", ["files"], indirect=True)
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> LabelLedger:
-    return LabelLedger(tmp_path / "ledgers" / "labels.sqlite")
+def ledger(home: Path) -> LabelLedger:
+    return LabelLedger(home / "ledgers" / "labels.sqlite")
 
 
 def again(ledger: LabelLedger) -> LabelLedger:
@@ -95,12 +100,11 @@ def test_what_is_no_label_is_refused_with_its_whole_batch(ledger: LabelLedger, b
 def test_rows_are_never_changed_or_deleted(ledger: LabelLedger) -> None:
     ledger.append([BULLISH])
     ledger.freeze_gold([GoldPost(1, "2026-02", NOON)])
-    connection = sqlite3.connect(ledger.path)
-    for table, change in (("labels", "sentiment_rating = 1"), ("gold", "period = '2026-03'")):
-        for statement in (f"UPDATE {table} SET {change}", f"DELETE FROM {table}"):
-            with pytest.raises(sqlite3.IntegrityError, match=r"append-only|frozen"):
-                connection.execute(statement)
-    connection.close()
+    with closing(connect(ledger.path)) as connection:
+        for table, change in (("labels", "sentiment_rating = 1"), ("gold", "period = '2026-03'")):
+            for statement in (f"UPDATE {table} SET {change}", f"DELETE FROM {table}"):
+                with pytest.raises(sqlite3.IntegrityError, match=r"append-only|frozen"):
+                    connection.execute(statement)
 
 
 def test_gold_once_frozen_keeps_its_period_and_time(ledger: LabelLedger) -> None:
@@ -148,6 +152,7 @@ def test_the_threads_of_the_ledger_are_those_of_labels_that_stand(tmp_path: Path
     assert ledger_threads(tmp_path, skipped=False) == [3]
 
 
+@IN_FILES
 def test_processes_append_at_once_to_a_ledger_that_none_has_made(ledger: LabelLedger) -> None:
     program = """
 import sys
@@ -205,10 +210,11 @@ for path in sys.argv[2:]:
         connection.close()
 
 
+@IN_FILES
 def test_a_ledger_of_the_second_version_keeps_ids_and_what_was_taken_back_and_its_imports_can_be_undone(
     ledger: LabelLedger,
 ) -> None:
-    ledger.path.parent.mkdir()
+    ledger.path.parent.mkdir(parents=True)
     connection = sqlite3.connect(ledger.path)
     connection.executescript(FIRST_VERSION)
     connection.executescript(
@@ -234,6 +240,7 @@ def test_a_ledger_of_the_second_version_keeps_ids_and_what_was_taken_back_and_it
     assert [label.thread_id for label in again(ledger).standing()] == [1]
 
 
+@IN_FILES
 def test_a_ledger_of_a_newer_version_is_left_alone(ledger: LabelLedger) -> None:
     ledger.append([BULLISH])
     connection = sqlite3.connect(ledger.path)
@@ -253,6 +260,8 @@ def test_a_restored_ledger_brings_no_label_of_an_undone_import_back(ledger: Labe
     assert ledger.standing() == []
 
 
+@IN_FILES
+@pytest.mark.fault("SIGKILL", stage="labeller", expected="every confirmed label is there")
 def test_a_kill_loses_nothing_that_was_said_to_be_written(ledger: LabelLedger) -> None:
     program = """
 import sys

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.projection import materialise_labels
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 NOON = datetime(2026, 3, 1, 12)
 NEWEST = """
@@ -33,7 +33,7 @@ LABELS = st.builds(
 @example([Label(1, 1, "ann", NOON, origin="b.csv"), Label(1, 3, "ann", NOON, origin="a.csv")])
 def test_the_newest_label_in_the_table_is_the_ledgers_also_of_one_moment(labels: list[Label]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        ledger, database = LabelLedger(Path(folder) / "labels.sqlite"), Database(Path(folder) / "bizcharts.duckdb")
+        ledger, database = LabelLedger(Path(folder) / "labels.sqlite"), DatabaseFile(Path(folder) / "bizcharts.duckdb")
         ledger.append(labels)
         materialise_labels(database, ledger, NOON)
         newest = [(label.thread_id, label.labeler_id, label.sentiment_rating) for label in ledger.newest()]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bizcharts_pipeline.http.fields import SITE_OPENED
+from bizcharts_pipeline.http.fields import SITE_OPENED, undirected
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.transfer import ImportReport, LabelFileError, export_labels, import_labels
 
@@ -132,24 +132,25 @@ def test_the_real_labels_as_the_originals_dump_are_the_same(
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("=+-@'\"\t\r\n,\0 é"), max_size=12)
 MOMENTS = st.datetimes(SITE_OPENED, datetime(2099, 12, 31))
+PLAIN = TEXT.map(undirected)  # other characters are dropped on import
 LABELS = st.builds(
     Label,
-    thread_id=st.integers(1, 5) | st.integers(1, 2**63 - 1),
+    thread_id=st.integers(1, 5) | st.integers(1, 2**63 - 1).filter(lambda number: number % 1000),  # not rounded
     sentiment_rating=st.integers(1, 3),
-    labeler_id=st.sampled_from(["ann", "=ann", "'", 'a,\n"b']),
+    labeler_id=st.sampled_from(["ann", "=ann", "'", 'a, "b']),
     labeled_at=st.sampled_from([NOON, NOON + timedelta(microseconds=1)]) | MOMENTS,
     seconds=st.none() | st.floats(0, 1e6),
-    notes=st.none() | TEXT,
+    notes=st.none() | PLAIN,
     text_snapshot=st.none() | TEXT,
     image_url_snapshot=st.none() | TEXT,
     origin=st.sampled_from(["labeller", "posts.db", "@x"]),
     posted_at=st.none() | MOMENTS,
     subject_snapshot=st.none() | TEXT,
     flag=st.sampled_from([None, "irony", "illegal"]),
-    session=st.none() | TEXT,
-    stratum=st.none() | TEXT,
+    session=st.none() | PLAIN,
+    stratum=st.sampled_from([None, "random", "uncertain", "filter", "shared"]),
     probability=st.none() | st.floats(0, 1),
-    suggestion=st.none() | TEXT,
+    suggestion=st.sampled_from([None, "bearish", "bullish"]),
     image_visible=st.none() | st.booleans(),
 )
 SKIPS = LABELS.map(lambda label: replace(label, sentiment_rating=None, skipped=True))
@@ -221,15 +222,17 @@ def test_bad_rows_are_named_kept_and_cost_nothing_else(ledger: LabelLedger) -> N
         (ROW | {"notes": ["x"]}, "not text"),
         (ROW | {"seconds": -1}, "seconds"),
         (ROW | {"flag": "spam"}, "flag"),
+        (ROW | {"stratum": "Uncertainn"}, "stratum"),
+        (ROW | {"suggestion": "9"}, "suggestion"),
         ([1], "not a JSON object"),
     ]
-    good = [ROW | {"thread_id": number} for number in range(100, 114)]
+    good = [ROW | {"thread_id": number} for number in range(100, 116)]
     content = "".join(lines(row, each) for (each, _), row in zip(bad, good, strict=False))
     report = taken(
-        ledger, "a.jsonl", content.encode() + b'{"thread_id": \xff}\n{"cut off": \n' + lines(good[13]).encode()
+        ledger, "a.jsonl", content.encode() + b'{"thread_id": \xff}\n{"cut off": \n' + lines(good[15]).encode()
     )
-    assert [label.thread_id for label in ledger.all()] == list(range(100, 114))
-    assert [row.line for row in report.rejected] == [*range(2, 27, 2), 27, 28]
+    assert [label.thread_id for label in ledger.all()] == list(range(100, 116))
+    assert [row.line for row in report.rejected] == [*range(2, 31, 2), 31, 32]
     reasons = [reason for _, reason in bad] + ["not UTF-8", "not JSON"]
     for row, reason in zip(report.rejected, reasons, strict=True):
         assert reason in row.reason
@@ -238,7 +241,7 @@ def test_bad_rows_are_named_kept_and_cost_nothing_else(ledger: LabelLedger) -> N
     assert [(row["line"], row["row"]) for row in kept] == [(row.line, row.text) for row in report.rejected]
     assert "line 2: sentiment_rating 9" in str(report)
     repeated = import_labels(ledger.path.parent / "a.jsonl", ledger, report.aside.parent)
-    assert (repeated.new, repeated.known, repeated.aside) == (0, 14, report.aside)
+    assert (repeated.new, repeated.known, repeated.aside) == (0, 16, report.aside)
 
 
 def test_a_broken_csv_row_costs_itself(ledger: LabelLedger) -> None:
@@ -313,7 +316,7 @@ def test_a_dump_is_read_and_never_run(ledger: LabelLedger, tmp_path: Path) -> No
         + "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c;\n"
         + "CREATE TRIGGER t AFTER INSERT ON training_labels BEGIN SELECT 1; END;\n"
         + "INSERT INTO thread_ops VALUES(1,2,3);\n"
-        + insert.format(5, "replace('a\\nb','\\n',char(10))")
+        + insert.format(5, r"unistr('a\u000ab \+01f680 \\ \u')")
         + 'INSERT OR REPLACE INTO "training_labels" (thread_id, sentiment_rating) VALUES (6, 1);\n'
         + "INSERT INTO training_labels (thread_id, sentiment_rating, labeled_at) VALUES (7, 1, '2026-03-01'), "
         "(8, 3, '2026-03-01');\n"
@@ -323,7 +326,7 @@ def test_a_dump_is_read_and_never_run(ledger: LabelLedger, tmp_path: Path) -> No
     report = taken(ledger, "dump.sql", dump)
     assert [(label.thread_id, label.labeler_id, label.text_snapshot) for label in ledger.all()] == [
         (1, "ann", "a; -- 'b'"),
-        (5, "ann", "a\nb"),
+        (5, "ann", "a\nb \N{ROCKET} \\ \\u"),
         (7, "original", None),
         (8, "original", None),
     ]
@@ -382,6 +385,17 @@ def test_a_number_with_an_underscore_is_no_rating(ledger: LabelLedger) -> None:
     report = taken(ledger, "a.csv", HEADER + GOOD + f"4,0_3,ann,{TIME}\n")
     assert [label.thread_id for label in ledger.all()] == [1, 2, 3]
     assert [row.reason for row in report.rejected] == ["sentiment_rating 0_3, not 1 to 3"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a\x1b[31m\u202e.jsonl"])
+def test_no_imported_note_origin_or_session_controls_a_terminal(ledger: LabelLedger, name: str) -> None:
+    hostile = "\x1b]0;x\x07\x9b31m\u202eevil\u2066\tab\n\r\x1c"
+    origin = {} if "\x1b" in name else {"origin": hostile}  # without one, it is the name of the file
+    taken(ledger, name, lines(ROW | {"notes": hostile, "session": hostile, "text_snapshot": hostile, **origin}))
+    (label,) = ledger.all()
+    assert label.notes == label.session == "]0;x31mevil\tab\n\r"
+    assert label.text_snapshot == hostile  # as the source has it
+    assert label.origin == ("a[31m.jsonl" if "\x1b" in name else label.notes)
 
 
 @pytest.mark.parametrize("second", ["sentiment\u200b_rating", "\ufeffSentiment_Rating", " sentiment_rating\u00ad "])

@@ -43,6 +43,39 @@ def test_the_check_of_data_sets_tells_them_by_a_measure_of_its_own(name: str) ->
         assert Copies(post(1, gold).texts).has(post(2, changed(gold, rng, "another edition", name)).whole_text)
 
 
+SENTENCES = ("is it too late to buy bitcoin now", "Why is nobody talking about the merge and the supply shock?")
+LINKS = (
+    *("youtu.be/dQw4w9WgXcQ", "ftp://files.example.org/a/b", "pump.fun/coin/abcdef", "hxxps://shop.example/abc"),
+    *(
+        "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a",
+        "me@mail.example",
+        "superexchange.io",
+        "t.me/abc",
+    ),
+    *("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "0x52908400098527886E0F7030069857D2E4169EE7"),
+)
+WRITTEN = {
+    **{
+        f"letters between {mark!a}": mark.join for mark in ("_", "\N{FULLWIDTH LOW LINE}", "\u30fc", "\u02cd", "\u0640")
+    },
+    "words between _": lambda text: text.replace(" ", "_"),
+    "letters in squares": lambda text: "".join(
+        chr(0x1F170 + ord(c) - ord("A")) if c.isalpha() else c for c in text.upper()
+    ),
+    "numbers of characters": lambda text: "".join(f"&#{ord(c)};" for c in text),
+    **{f"{link} behind": lambda text, link=link: f"{text} {link}" for link in LINKS},
+    **{f"{link} in front": lambda text, link=link: f"{link} {text}" for link in LINKS},
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_a_sentence_of_gold_is_told_behind_separators_signs_and_what_may_be_a_link(how: str) -> None:
+    for sentence in SENTENCES:
+        gold, copy = Post(1, NOW, None, sentence, None), Post(2, NOW, None, WRITTEN[how](sentence), None)
+        assert contaminated([copy], [gold]) == {2}
+        assert Copies(gold.texts).has(copy.whole_text)
+
+
 @pytest.mark.slow
 def test_generals_that_have_only_their_form_in_common_are_no_copies() -> None:
     posts = [post(number, general(Random(number))) for number in range(40)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from labels.queue_world import NOW, board, openings, queue, rated
 
-from bizcharts_pipeline.labels.noise import NoiseSearchMissing, doubtful_labels
+from bizcharts_pipeline.labels.noise import NoNoiseSearch, doubtful_labels
 from bizcharts_pipeline.labels.queue import build_queue
 from bizcharts_pipeline.labels.text_model import out_of_fold, term_matrix
 from bizcharts_pipeline.settings import ActiveLearningSettings
@@ -44,7 +44,7 @@ def test_without_the_package_it_says_what_to_install_and_the_queue_is_made(
     database, ledger = board(tmp_path, posts)
     ledger.append([rated(post) for post in posts[:150]])
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
-    with pytest.raises(NoiseSearchMissing, match="make install-noise"):
+    with pytest.raises(NoNoiseSearch, match="make install-noise"):
         doubtful_labels(term_matrix([post.text for post in posts]), [post.rating for post in posts], [1], seed=0)
     report = build_queue(database, ledger, ActiveLearningSettings(size=50, pool=1000), NOW)
     assert "cleanlab" in " ".join(report.notes)

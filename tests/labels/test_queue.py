@@ -44,6 +44,20 @@ def test_the_shares_are_as_set_and_so_is_every_beginning_of_the_queue(tmp_path: 
         assert all(abs(begun[name] - length * counts[name] / SIZE) < 2 for name in counts)
 
 
+def test_labels_of_copies_of_three_posts_make_a_queue_that_says_what_was_not_searched(tmp_path: Path) -> None:
+    pytest.importorskip("cleanlab")
+    made = openings(1200, copies=0)
+    first = [next(post for post in made if post.rating == rating) for rating in (1, 2, 3)]
+    copies = [replace(first[n % 3], thread_id=5000 + n, cluster_id=5000 + n) for n in range(180)]
+    database, ledger = board(tmp_path, made + copies)
+    ledger.append([rated(post) for post in copies])
+    report = build_queue(database, ledger, SETTINGS, NOW)
+    assert report.size > SIZE / 2
+    assert report.notes == (
+        "Wrong labels were not searched for: 180 labelled posts without near-duplicates are 3 posts, and 5 are needed.",
+    )
+
+
 @given(st.lists(st.integers(0, 60), min_size=5, max_size=5))
 def test_any_beginning_has_about_the_shares_of_the_whole(sizes: list[int]) -> None:
     numbers = iter(range(sum(sizes)))

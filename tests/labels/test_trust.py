@@ -123,6 +123,15 @@ def test_measurements_are_appended_and_the_newest_counts(tmp_path: Path) -> None
         assert trusted_versions(connection) == []
 
 
+def test_two_runs_of_the_same_moment_leave_one_measurement(tmp_path: Path) -> None:
+    database, ledger, made = gold_board(tmp_path)
+    answered(database, says(made, 0.9))
+    measured(database, ledger)
+    measured(database, ledger)
+    with database.read() as connection:
+        assert connection.execute("SELECT count(*) FROM auto_label_trust").fetchone() == (1,)
+
+
 def test_people_who_saw_the_suggestion_are_no_judges(tmp_path: Path) -> None:
     made = openings(120, copies=0)
     database, ledger = board(tmp_path, made)

@@ -13,6 +13,7 @@ from bizcharts_pipeline.legacy.posts_db import (
 )
 
 POSTED = 1_700_000_000
+PAGE = 4_096
 POSTED_AT = datetime(2023, 11, 14, 22, 13, 20)
 COLUMNS = """
     thread_id INTEGER PRIMARY KEY, subject TEXT, board TEXT, op_text TEXT, op_text_clean TEXT, op_name TEXT,
@@ -191,6 +192,20 @@ def test_rows_that_a_running_program_has_not_checkpointed_are_read_too(tmp_path:
     connection.commit()
     assert len(threads_of(read_original(tmp_path / "posts.db"))) == 1
     connection.close()
+
+
+def test_a_damaged_file_is_refused_before_any_of_its_rows_is_read(tmp_path: Path) -> None:
+    whole = tmp_path / "posts.db"
+    rows = [{"thread_id": number, "created_at": POSTED, "op_text": "wagmi " * 40} for number in range(1, 300)]
+    make(whole, rows).close()
+    pages = [whole.read_bytes()[start : start + PAGE] for start in range(0, whole.stat().st_size, PAGE)]
+    assert len(threads_of(read_original(whole))) == 299
+    for page in range(2, len(pages)):
+        for damaged in (bytes(PAGE), pages[page - 1], pages[page][::-1]):
+            path = tmp_path / "damaged.db"
+            path.write_bytes(b"".join([*pages[:page], damaged, *pages[page + 1 :]]))
+            with pytest.raises(OriginalDatabaseError, match="is damaged"):
+                read_original(path)
 
 
 def test_what_is_no_original_database_is_named(tmp_path: Path) -> None:

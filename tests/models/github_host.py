@@ -101,6 +101,11 @@ class SimulatedGitHub(BoardServer):
         with self._lock:
             return [self._described(each) for each in self._releases.values() if each.repository == repository]
 
+    def forget(self) -> None:
+        """Lose all releases."""
+        with self._lock:
+            self._releases.clear()
+
     def content(self, asset: int) -> bytes | None:
         """Return the bytes of an asset; ``None``: there is none."""
         with self._lock:

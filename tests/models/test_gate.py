@@ -16,17 +16,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.gate_world import LATER, LEXICON, GateWorld, QuickRecipe, of, relabelled, talk
+from vision_world import fetch
 
 from bizcharts_pipeline.labels.gold import extend_gold
 from bizcharts_pipeline.models import paired
 from bizcharts_pipeline.models.evaluate import HONEST_LEXICON
+from bizcharts_pipeline.models.gate import Contender, judge
 from bizcharts_pipeline.models.metrics import measure
 from bizcharts_pipeline.models.paired import compare, holm, mcnemar
 from bizcharts_pipeline.models.promotion import ChampionError, override
 from bizcharts_pipeline.sentiment.artifact import TRAINED_ON, CorruptModel
 from bizcharts_pipeline.sentiment.calibrated import write_temperature
-from bizcharts_pipeline.sentiment.scorer import Score
-from bizcharts_pipeline.settings import LabellingSettings
+from bizcharts_pipeline.sentiment.evaluation import evaluate
+from bizcharts_pipeline.sentiment.scorer import Post, Score
+from bizcharts_pipeline.settings import FearGreedSettings, LabellingSettings
+from bizcharts_pipeline.training.gold_set import GoldSet
 from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
 from bizcharts_pipeline.training.recipes.tfidf import train
@@ -92,8 +96,23 @@ def test_a_model_that_learned_from_gold_is_not_promoted(gated: GateWorld) -> Non
     assert not decision.promoted
     assert decision.reason.startswith("trained on gold: threads " + ", ".join(map(str, gold[:5])))
     with pytest.raises(ChampionError, match="gold"):
-        override(gated.database, gated.home, leaked, who="ann", reason="I like it", now=LATER)
+        override(
+            gated.database, gated.place, leaked, parameters=FearGreedSettings(), who="ann", reason="nice", now=LATER
+        )
     assert gated.champion().model_version == LEXICON
+
+
+def test_a_model_that_learned_from_the_picture_of_gold_alone_is_refused_and_told_so(gated: GateWorld) -> None:
+    gold = gated.gold_set().examples[0]
+    text = "entirely other words about a picture that everybody posts"
+    gated.post({gold.thread_id: gold.post.text or "", 7777: text})
+    for thread_id in (gold.thread_id, 7777):
+        fetch(gated.home, gated.database, thread_id, "stored", b"a picture")
+    other = replace(gold, thread_id=7777, post=replace(gold.post, text=text))
+    leaked = gated.train(of([*gated.text_set().examples, other])).model.model_version
+    assert gated.decide()[leaked].reason == f"trained on gold: the pictures of threads {gold.thread_id}"
+    with pytest.raises(ChampionError, match=f"trained on gold: the pictures of threads {gold.thread_id}"):
+        override(gated.database, gated.place, leaked, parameters=FearGreedSettings(), who="a", reason="b", now=LATER)
 
 
 def test_a_model_that_learned_from_a_near_duplicate_of_gold_is_not_promoted(gated: GateWorld) -> None:
@@ -114,7 +133,15 @@ def test_a_corrupt_model_is_not_promoted_by_the_gate_nor_by_a_person(gated: Gate
     assert reason.startswith("corrupt: ")
     assert weights.name in reason
     with pytest.raises(CorruptModel, match=weights.name):
-        override(gated.database, gated.home, row.model_version, who="ann", reason="I like it", now=LATER)
+        override(
+            gated.database,
+            gated.place,
+            row.model_version,
+            parameters=FearGreedSettings(),
+            who="ann",
+            reason="I like it",
+            now=LATER,
+        )
     assert gated.champion().model_version == LEXICON
 
 
@@ -123,8 +150,16 @@ def test_a_model_of_unknown_posts_is_not_promoted_by_the_gate_but_by_a_person(ga
     foreign = gated.train(of(strangers)).model.model_version
     assert "of its training posts are unknown here" in gated.decide()[foreign].reason
     with pytest.raises(ChampionError, match="reason"):
-        override(gated.database, gated.home, foreign, who="ann", reason=" ", now=LATER)
-    override(gated.database, gated.home, foreign, who="ann", reason="from our other machine", now=LATER)
+        override(gated.database, gated.place, foreign, parameters=FearGreedSettings(), who="ann", reason=" ", now=LATER)
+    override(
+        gated.database,
+        gated.place,
+        foreign,
+        parameters=FearGreedSettings(),
+        who="ann",
+        reason="from our other machine",
+        now=LATER,
+    )
     assert gated.champion().model_version == foreign
     newest = gated.decisions()[-1]
     assert (newest.promoted, newest.decided_by, newest.reason) == (True, "ann", "from our other machine")
@@ -210,6 +245,72 @@ def test_gold_that_was_frozen_after_a_training_is_no_leak_and_does_not_judge_tha
     assert judgement.comparisons[HONEST_LEXICON].n == line.figures.n
 
 
+@pytest.mark.slow
+def test_a_model_that_wins_by_the_newest_gold_and_forgets_the_old_is_not_promoted(gated: GateWorld) -> None:
+    gated.train()
+    gated.decide()
+    champion, old = gated.champion(), gated.gold()
+    # Another month, in other words: the champion knows none of them.
+    gated.label(
+        replace(label, text_snapshot=backwards(label.text_snapshot)) for label in talk(range(1001, 1481), month=2)
+    )
+    extend_gold(gated.database, gated.ledger, LabellingSettings(), LATER + timedelta(days=1))
+    text_set = gated.text_set()
+    forgetful = gated.train(of(each for each in text_set.examples if each.thread_id > 1000)).model.model_version
+    reason = gated.decide()[forgetful].reason
+    assert reason.startswith("loses on old gold: accuracy ")
+    assert f"on the {len(old)} gold posts that {champion.refit_of} was judged on" in reason
+    assert gated.champion().model_version == champion.model_version
+    both = gated.train(text_set).model.model_version
+    assert gated.decide()[both].promoted
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), old=st.integers(0, 60), skill=st.floats(0, 3), old_skill=st.floats(0, 3))
+def test_no_winner_loses_more_than_two_points_on_old_gold(seed: int, old: int, skill: float, old_skill: float) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(3, size=120)
+    examples = tuple(TextExample(n, None, Post("", ""), int(label), n) for n, label in enumerate(truth))
+    gold = GoldSet("gold", examples, (), {}, 0)
+
+    def scored(name: str, skills: np.ndarray) -> Contender:
+        logits = rng.normal(size=(120, 3))
+        logits[np.arange(120), truth] += skills
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        return Contender(name, {n: (row[0], row[1], row[2]) for n, row in enumerate(p.tolist())})
+
+    candidate = scored("candidate", np.where(np.arange(120) < old, old_skill, skill + 1))
+    champion = scored("champion", np.ones(120))
+    (judgement,) = judge([candidate], champion, [], gold, level=0.05, seed=1, old=range(old))
+    if judgement.wins and old:
+        mine, its = (
+            evaluate([Score(*each.scores[n]) for n in range(old)], truth[:old].tolist())
+            for each in (candidate, champion)
+        )
+        assert its.accuracy - mine.accuracy <= 0.02 + 1e-9
+        assert its.macro_f1 - mine.macro_f1 <= 0.02 + 1e-9
+
+
+def test_a_model_that_is_as_often_right_and_surer_where_it_is_wins() -> None:
+    truth = np.random.default_rng(5).integers(3, size=120)
+    examples = tuple(TextExample(n, None, Post("", ""), int(label), n) for n, label in enumerate(truth))
+
+    def right_in(share: int, probability: float) -> dict[int, tuple[float, float, float]]:
+        told = np.where(np.arange(120) % 10 < share, truth, (truth + 1) % 3)
+        rest = (1 - probability) / 2
+        p = np.where(np.arange(3) == told[:, None], probability, rest)
+        return {n: (row[0], row[1], row[2]) for n, row in enumerate(p.tolist())}
+
+    champion, surer = Contender("champion", right_in(7, 0.4)), Contender("surer", right_in(7, 0.6))
+    (judgement,) = judge([surer], champion, [], GoldSet("gold", examples, (), {}, 0), level=0.05, seed=1)
+    assert judgement.wins, judgement.reason
+
+
+def backwards(text: str | None) -> str:
+    """The text with its words read backwards."""
+    return " ".join(word[::-1] for word in (text or "").split())
+
+
 def test_of_two_winners_the_better_one_is_promoted(gated: GateWorld) -> None:
     good = gated.train().model.model_version
     known = gated.text_set()
@@ -221,6 +322,7 @@ def test_of_two_winners_the_better_one_is_promoted(gated: GateWorld) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("SIGKILL", stage="promotion", expected="the old champion, or the new one with its decision")
 def test_a_kill_before_the_promotion_leaves_the_old_champion_and_the_next_run_goes_on(gated: GateWorld) -> None:
     winner = gated.train().model.model_version
     script = (

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from bizcharts_pipeline.sentiment.artifact import (
     publish,
     read_artifact,
 )
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.model_evaluations import EvaluationRow, save_evaluations
 from bizcharts_pipeline.warehouse.models import models, register_candidate
 
@@ -57,8 +58,8 @@ class Machine:
         self.pauses: list[float] = []
 
     @property
-    def database(self) -> Database:
-        return Database(self.home / "test.duckdb")
+    def database(self) -> DatabaseFile:
+        return DatabaseFile(self.home / "test.duckdb")
 
     def train(self, size: int = 200_000) -> Artifact:
         with new_model(self.home) as folder:
@@ -153,6 +154,7 @@ def test_a_repeated_release_sends_nothing_again(github: SimulatedGitHub, here: M
 
 @pytest.mark.parametrize("on", ["POST /repos", "POST /uploads", "PATCH"])
 @pytest.mark.parametrize("fault", [GitHubFault.LANDED, GitHubFault.SERVER_ERROR, GitHubFault.RESET])
+@pytest.mark.fault("dropped network", stage="model release", expected="one release, whatever fails once")
 def test_one_release_comes_of_it_whatever_fails_once(
     github: SimulatedGitHub, here: Machine, there: Machine, on: str, fault: GitHubFault
 ) -> None:
@@ -173,14 +175,16 @@ def test_a_stump_of_an_upload_is_replaced(github: SimulatedGitHub, here: Machine
     assert sum(request.method == "DELETE" for request in github.requests) == 2
 
 
+@pytest.mark.fault("SIGKILL", stage="model release", expected="the next run completes the release")
 def test_a_run_that_was_killed_in_mid_upload_is_gone_on_with(
     github: SimulatedGitHub, here: Machine, there: Machine
 ) -> None:
     artifact = here.train(4_000_000)
     script = (
         "import sys; from pathlib import Path; from bizcharts_pipeline.models.github import GitHub;"
-        "from bizcharts_pipeline.models.release import *; from bizcharts_pipeline.warehouse.database import Database;"
-        "home = Path(sys.argv[1]); facts = facts_of(Database(home / 'test.duckdb'), home, sys.argv[2]);"
+        "from bizcharts_pipeline.models.release import *;"
+        "from bizcharts_pipeline.warehouse.database_file import DatabaseFile;"
+        "home = Path(sys.argv[1]); facts = facts_of(DatabaseFile(home / 'test.duckdb'), home, sys.argv[2]);"
         "release_model(GitHub(sys.argv[3]), sys.argv[4], facts, home)"
     )
     github.upload_pace = 0.1  # the tar takes some six seconds
@@ -214,6 +218,9 @@ def test_what_arrived_before_a_failure_is_not_sent_again(github: SimulatedGitHub
 
 
 @pytest.mark.parametrize("fault", [GitHubFault.SECONDARY_LIMIT, GitHubFault.PRIMARY_LIMIT])
+@pytest.mark.fault(
+    "slow network", stage="model release", expected="a short pause is waited for, a long one left to a later run"
+)
 def test_a_limit_is_waited_for_and_a_long_one_is_left_to_a_later_run(
     github: SimulatedGitHub, here: Machine, fault: GitHubFault
 ) -> None:
@@ -446,4 +453,10 @@ def test_the_card_says_how_good_it_is_and_what_it_learned_from(here: Machine) ->
     for said in (artifact.sha256, "0.600 (0.50 to 0.70)", "class shares", "1 bearish, 0 neutral, 1 bullish", "seed"):
         assert said in card
     assert str(here.home) not in card
+    assert "another source" not in card
+    learned = {"file": "others.csv", "sha256": "e" * 64, "bearish": 1_200, "bullish": 800}
+    transferred = replace(facts, artifact=replace(artifact, settings={"transfer": learned}))
+    assert f"2,000 labelled texts of another source, the file `others.csv` (SHA-256 `{'e' * 64}`)" in model_card(
+        transferred, REPOSITORY
+    )
     assert json.loads(metrics(facts))["gold"][0]["macro_f1"] == 0.57

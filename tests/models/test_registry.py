@@ -16,6 +16,7 @@ from bizcharts_pipeline.models.promotion import override
 from bizcharts_pipeline.models.registry import Registered, register_adapter
 from bizcharts_pipeline.models.retention import remove_superseded
 from bizcharts_pipeline.sentiment.artifact import CorruptModel, read_artifact
+from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.training.recipe import BrokenResult, TrainingError
 from bizcharts_pipeline.warehouse.model_evaluations import gold_scores
 
@@ -82,7 +83,9 @@ def test_the_files_of_models_that_nobody_needs_go_after_a_week_and_the_rows_stay
     known = gated.text_set()
     superseded = gated.train(of(known.examples[:100])).model.model_version
     candidate = gated.train(of(known.examples[:90])).model.model_version
-    override(gated.database, gated.home, candidate, who="ann", reason="a try", now=LATER)
+    override(
+        gated.database, gated.place, candidate, parameters=FearGreedSettings(), who="ann", reason="a try", now=LATER
+    )
     killed = gated.home / "models" / ".tmp-1-killed"
     killed.mkdir()
     (gated.home / "models" / ".tmp-1-killed.tar").write_bytes(b"half")
@@ -94,7 +97,15 @@ def test_the_files_of_models_that_nobody_needs_go_after_a_week_and_the_rows_stay
     assert removed == (killed.name, f"{killed.name}.tar", superseded)
     assert {path.name for path in (gated.home / "models").iterdir()} == needed
     assert gated.models()[superseded].status == "retired"
-    override(gated.database, gated.home, former.model_version, who="ann", reason="back again", now=LATER)
+    override(
+        gated.database,
+        gated.place,
+        former.model_version,
+        parameters=FearGreedSettings(),
+        who="ann",
+        reason="back again",
+        now=LATER,
+    )
     assert gated.champion().model_version == former.model_version
     assert remove_superseded(gated.database, gated.home, written + timedelta(days=8)) == (), "it was champion, too"
 

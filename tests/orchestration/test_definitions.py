@@ -37,6 +37,7 @@ HEAVY = [
     "bizcharts_pipeline.lab.run",
     "bizcharts_pipeline.drift.run",
     "bizcharts_pipeline.drift.words",
+    "bizcharts_pipeline.models.learning_curve",
 ]
 TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensemble", "tfidf_model")
 PICTURE_MODELS = ("fusion_model", "image_model")
@@ -76,7 +77,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "auto_labels": ["human_labels", "thumbnails"],
         "label_queue": ["human_labels", "scored_posts"],
         "sharegpt_dataset": ["auto_labels", "human_labels", "thumbnails"],
-        **{key: ["auto_labels", "human_labels"] for key in TEXT_MODELS},
+        **{key: ["auto_labels", "human_labels"] for key in (*TEXT_MODELS, "learning_curve")},
         **{key: ["auto_labels", "human_labels", "image_features"] for key in PICTURE_MODELS},
         "qlora_adapter": ["sharegpt_dataset"],
         "model_evaluation": sorted(["human_labels", "qlora_adapter", *TEXT_MODELS, *PICTURE_MODELS]),
@@ -137,7 +138,9 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "maintenance": ["drift_report", "maintenance"],
         "labelling": ["auto_labels", "human_labels", "label_queue", "sharegpt_dataset"],
         "collect_auto_labels": ["auto_labels"],
-        "training": sorted(["champion_model", "human_labels", "model_evaluation", *TEXT_MODELS, *PICTURE_MODELS]),
+        "training": sorted(
+            ["champion_model", "human_labels", "learning_curve", "model_evaluation", *TEXT_MODELS, *PICTURE_MODELS]
+        ),
         "training_qlora": ["champion_model", "model_evaluation", "qlora_adapter"],
     }
     for name, job in jobs.items():

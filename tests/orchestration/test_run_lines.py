@@ -3,14 +3,23 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.errors import (
+    DagsterExecutionInterruptedError,
+    DagsterInvariantViolationError,
+    DagsterResourceFunctionError,
+    user_code_error_boundary,
+)
+from dagster._utils.error import serializable_error_info_from_exc_info
 
-from resources.console_log import MAX_LINE, OneLine
+from bizcharts_pipeline.core.errors import BizchartsError
+from resources.console_log import MAX_LINE, OneLine, reason
 
 
 class Lines(logging.Handler):
@@ -25,17 +34,19 @@ class Lines(logging.Handler):
         self.lines.append(record.line)
 
 
-def lines_of(job: dg.JobDefinition) -> list[str]:
-    handler = Lines()
-
+def logging_to(handler: logging.Handler) -> dg.LoggerDefinition:
     def logger(_: dg.InitLoggerContext) -> logging.Logger:
         made = logging.Logger("lines", level=logging.DEBUG)
         made.addHandler(handler)
         return made
 
-    definition = dg.LoggerDefinition(logger)
+    return dg.LoggerDefinition(logger)
+
+
+def lines_of(job: dg.JobDefinition) -> list[str]:
+    handler = Lines()
     with_lines = dg.GraphDefinition(name=job.name, node_defs=list(job.graph.node_defs)).to_job(
-        logger_defs={"lines": definition}, config={"loggers": {"lines": {}}}
+        logger_defs={"lines": logging_to(handler)}, config={"loggers": {"lines": {}}}
     )
     with dg.DagsterInstance.ephemeral() as instance, suppress(DagsterExecutionInterruptedError):
         with_lines.execute_in_process(instance=instance, raise_on_error=False)
@@ -56,6 +67,19 @@ def test_a_run_that_is_stopped_is_not_said_to_have_failed() -> None:
     assert not [line for line in lines if "failed" in line or "Dagster" in line]
 
 
+def test_a_resource_that_fails_is_told_with_its_cause() -> None:
+    try:
+        try:
+            with user_code_error_boundary(DagsterResourceFunctionError, lambda: "Error executing resource_fn"):
+                raise BizchartsError("the home is empty; mount its disk")
+        except DagsterResourceFunctionError as error:
+            raise DagsterInvariantViolationError("the step was not started") from error
+    except DagsterInvariantViolationError:
+        told = serializable_error_info_from_exc_info(sys.exc_info())
+    event = SimpleNamespace(event_specific_data=SimpleNamespace(error=told), message=None)
+    assert reason(event) == "the home is empty; mount its disk"
+
+
 def test_a_long_failure_is_cut_in_its_middle_and_keeps_its_last_words() -> None:
     @dg.op
     def work() -> None:
@@ -70,6 +94,20 @@ def test_a_long_failure_is_cut_in_its_middle_and_keeps_its_last_words() -> None:
     assert len(line) == MAX_LINE
     assert " ... " in line
     assert line.endswith(", kept as /kept/answer.json")
+
+
+@pytest.mark.parametrize("severity", list(dg.AssetCheckSeverity))
+def test_a_failed_check_is_named_with_what_offends_and_a_warning_is_not(severity: dg.AssetCheckSeverity) -> None:
+    @dg.asset_check(asset="posts")
+    def complete() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False, severity=severity, metadata={"offenders": "post 7 is missing"})
+
+    handler = Lines()
+    job = dg.define_asset_job("checking", dg.AssetSelection.checks(complete), config={"loggers": {"lines": {}}})
+    found = dg.Definitions(asset_checks=[complete], jobs=[job], loggers={"lines": logging_to(handler)})
+    found.resolve_job_def("checking").execute_in_process(instance=dg.DagsterInstance.ephemeral())
+    failed = "checking, posts_complete: check complete failed: post 7 is missing"
+    assert handler.lines == ([failed] if severity is dg.AssetCheckSeverity.ERROR else [])
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """The minutely schedule: never two ticks at once, never silenced by a dead run."""
 
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,13 +12,6 @@ from quick_jobs import quick_history, quick_live
 from resources.console_log import CONSOLE
 from resources.run_records import delete_old_runs
 from schedules.schedules import history_hourly, live_every_minute, warosu_daily
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        yield instance
-
 
 GUARDED = pytest.mark.parametrize(
     ("schedule", "job", "longest_minutes"),

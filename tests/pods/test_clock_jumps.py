@@ -77,6 +77,7 @@ def assert_one_pod_lived_and_was_booked(world: World, usd: Decimal) -> None:
 
 @JUMPS
 @pytest.mark.parametrize("call", ["usd_per_hour", "create", "get", "stage", "launch", "poll", "collect", "terminate"])
+@pytest.mark.fault("clock jump", stage="training on a pod", expected="no pod ends, nothing is booked")
 def test_a_jump_of_the_wall_clock_ends_no_pod_and_books_nothing(clocks: Clocks, call: str, jump: timedelta) -> None:
     world = clocks.world
     clocks.jump_at(call, jump)

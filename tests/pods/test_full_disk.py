@@ -26,6 +26,7 @@ from bizcharts_pipeline.pods.transport import LocalTransport
 
 
 @pytest.mark.slow
+@pytest.mark.fault("ENOSPC", stage="training on a pod", expected="the pod stays; the next run fetches the result")
 def test_a_disk_that_fills_up_while_a_result_is_fetched_keeps_the_pod_and_the_next_run_pays_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +205,7 @@ def _ledger() -> NoReturn:
 
 
 @pytest.mark.parametrize("fail", [_wrapped, _no_space, _ledger])
+@pytest.mark.fault("ENOSPC", stage="training on a pod", expected="the training stays; the next run takes it up")
 def test_a_disk_that_fills_up_while_a_pod_trains_keeps_the_training_and_the_next_run_takes_it_up(
     world: World, fail: Callable[[], NoReturn]
 ) -> None:

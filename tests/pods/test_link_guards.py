@@ -17,9 +17,9 @@ from pods.pod_world import START, World, a_job, install
 from quick_pods import eventually
 
 from bizcharts_pipeline.core.api_keys import API_KEYS
+from bizcharts_pipeline.core.blanking import Blanker
 from bizcharts_pipeline.demo.pods.sshd import start_sshd
 from bizcharts_pipeline.pods import kept, remote, steady_clock, transport
-from bizcharts_pipeline.pods.blanking import Blanker
 from bizcharts_pipeline.pods.errors import LocalDiskError, LoginRefused, PodError
 from bizcharts_pipeline.pods.execute import execute
 from bizcharts_pipeline.pods.keys import KNOWN_HOSTS, make_keys

@@ -125,6 +125,7 @@ def test_a_pod_whose_creation_was_answered_with_an_error_is_found_and_used(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.fault("SIGKILL", stage="training on a pod", expected="the next run takes the same pod up")
 def test_after_kill_9_the_next_run_takes_the_same_pod_up(tmp_path: Path, control: PodControl) -> None:
     pods = world(tmp_path, control, training(10, steps=30, seconds=0.1), "rest")
     first = pods.start(0)
@@ -321,6 +322,7 @@ SLOW = 1_000_000  # bytes a second; a few megabytes wait in buffers and look as 
 
 
 @pytest.mark.slow
+@pytest.mark.fault("slow network", stage="training on a pod", expected="the result is fetched and paid once")
 def test_a_result_that_travels_for_longer_than_the_lease_is_fetched_and_paid_once(tmp_path: Path) -> None:
     with PodControl(tmp_path / "cloud", PodFaults(link_bytes_per_second=SLOW)) as control:
         of = training(20, adapter_bytes=15 * SLOW)

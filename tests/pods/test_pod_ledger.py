@@ -129,8 +129,8 @@ def test_a_cost_is_never_less_than_its_parts_and_off_by_less_than_a_nano_each(
     assert all(0 <= cost - true <= Decimal("1.0001e-9") for cost, true in zip(booked, exact, strict=True))
 
 
-def test_the_most_that_a_pod_may_cost_is_booked_until_it_has_ended(tmp_path: Path) -> None:
-    ledger = PodLedger(tmp_path / LEDGER)
+def test_the_most_that_a_pod_may_cost_is_booked_until_it_has_ended(home: Path) -> None:
+    ledger = PodLedger(home / LEDGER)
     row = _book(ledger, "a" * 12, "1.5", hours=3)
     assert ledger.spent("2026-11").booked_usd == Decimal("4.5")
     ledger.found(row, _pod())
@@ -146,8 +146,8 @@ def test_the_most_that_a_pod_may_cost_is_booked_until_it_has_ended(tmp_path: Pat
     _book(ledger, "b" * 12, "4", caps=Caps(Decimal(5), Decimal(5)), now=NOW + timedelta(hours=2))
 
 
-def test_an_order_that_brought_no_pod_costs_nothing(tmp_path: Path) -> None:
-    ledger = PodLedger(tmp_path / LEDGER)
+def test_an_order_that_brought_no_pod_costs_nothing(home: Path) -> None:
+    ledger = PodLedger(home / LEDGER)
     row = _book(ledger, "a" * 12, "1")
     ledger.end(row, NOW + timedelta(minutes=20))
     assert (ledger.spent().usd, ledger.spent().pods) == (0, 0)
@@ -209,8 +209,8 @@ def test_an_order_brings_no_secret_of_ours_and_ends_itself(monkeypatch: pytest.M
     assert not set(made.start_command) & set('"\\\n')
 
 
-def test_a_second_pod_of_one_order_counts_against_the_budget_until_it_is_gone(tmp_path: Path) -> None:
-    ledger = PodLedger(tmp_path / LEDGER)
+def test_a_second_pod_of_one_order_counts_against_the_budget_until_it_is_gone(home: Path) -> None:
+    ledger = PodLedger(home / LEDGER)
     first = ledger.found(_book(ledger, "a" * 12, "1"), _pod("first"))
     stray = ledger.stray(first, _pod("second"), NOW)
     assert ledger.stray(first, _pod("second"), NOW).id == stray.id

@@ -475,6 +475,7 @@ def test_a_secret_in_the_log_is_not_in_the_failure(world: World, monkeypatch: py
     assert "<HF_TOKEN>" in caught.value.log_tail
 
 
+@pytest.mark.fault("dropped network", stage="training on a pod", expected="outlasted while the lease runs")
 def test_a_lost_link_is_outlasted_while_the_lease_runs(world: World) -> None:
     def cut(what: str) -> None:
         minutes = (world.clock - START).total_seconds() / 60

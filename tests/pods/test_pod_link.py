@@ -233,6 +233,7 @@ def without_rsync(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("dropped network", stage="training on a pod", expected="the transfer goes on where it was")
 def test_an_sshd_killed_in_mid_transfer_costs_nothing_but_time(
     sshd: Sshd, keys: Path, tmp_path: Path, far: str
 ) -> None:

@@ -260,7 +260,7 @@ def test_where_an_api_is_gone_the_other_one_goes_on_with_the_same_pods_and_says_
     pod = asked.create(order())
     control.retire(dialect, status)
     assert [found.pod_id for found in asked.find("")] == [pod.pod_id]
-    assert "was switched off" in caplog.text
+    assert "switched off" in caplog.text
     found = asked.get(pod.pod_id)
     assert found is not None
     assert found.machine == pod.machine

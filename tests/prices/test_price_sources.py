@@ -348,8 +348,9 @@ def test_no_minute_and_no_month_holds_more_than_its_budget(
     assert not offsets or booked
 
 
-def test_a_clock_that_was_set_ahead_for_a_while_gives_no_new_budget(tmp_path: Path) -> None:
-    ledger, allowance = RequestLedger(tmp_path / "requests.sqlite"), Allowance(per_minute=100, per_month=5)
+@pytest.mark.fault("clock jump", stage="prices", expected="no new request budget")
+def test_a_clock_that_was_set_ahead_for_a_while_gives_no_new_budget(home: Path) -> None:
+    ledger, allowance = RequestLedger(home / "ledgers" / "requests.sqlite"), Allowance(per_minute=100, per_month=5)
     for turn in range(5):
         ledger.book("x", allowance, NOW + timedelta(seconds=turn))
     for days in (90, 91, 180):
@@ -407,8 +408,8 @@ def test_processes_that_start_together_on_a_new_ledger_share_one_budget(tmp_path
         assert sum(begin <= at < begin + timedelta(minutes=1) for at in booked) <= 7
 
 
-def test_a_refusing_source_rests_twice_as_long_each_time_up_to_a_day_and_an_answer_ends_it(tmp_path: Path) -> None:
-    ledger = RequestLedger(tmp_path / "requests.sqlite")
+def test_a_refusing_source_rests_twice_as_long_each_time_up_to_a_day_and_an_answer_ends_it(home: Path) -> None:
+    ledger = RequestLedger(home / "ledgers" / "requests.sqlite")
     now, rests = NOW, []
     for _ in range(9):
         ledger.refused("binance", "451", now)
@@ -427,8 +428,8 @@ def test_a_refusing_source_rests_twice_as_long_each_time_up_to_a_day_and_an_answ
     ledger.check_rest("binance", now)
 
 
-def test_a_claim_is_given_once_in_its_time_and_a_clock_set_back_does_not_hold_it_up(tmp_path: Path) -> None:
-    ledger, hour = RequestLedger(tmp_path / "requests.sqlite"), timedelta(hours=1)
+def test_a_claim_is_given_once_in_its_time_and_a_clock_set_back_does_not_hold_it_up(home: Path) -> None:
+    ledger, hour = RequestLedger(home / "ledgers" / "requests.sqlite"), timedelta(hours=1)
     assert ledger.claim("it", hour, NOW)
     assert not ledger.claim("it", hour, NOW + timedelta(minutes=59))
     assert ledger.claim("it", hour, NOW + hour)

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from assets.prices import coin_prices, reference_index
@@ -30,8 +31,7 @@ from bizcharts_pipeline.prices.rotation import (
     update_reference_index,
 )
 from bizcharts_pipeline.settings import PriceSettings
-from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.prices import daily_closes
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from resources.prices import Prices
 from resources.warehouse import Warehouse
 
@@ -40,6 +40,20 @@ YESTERDAY = date(2026, 3, 1)
 FIVE_MINUTES = timedelta(minutes=5)
 COINS = PriceSettings().coins
 KEY = "SENTINEL-6f1c0a"
+
+
+def daily_closes(
+    connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date, source: str
+) -> list[tuple[datetime, Decimal]]:
+    """The source's prices at the midnights that end the days from ``first`` to ``last``, oldest first."""
+    return connection.execute(
+        """
+        SELECT "at", usd FROM coin_prices
+        WHERE coin_symbol = ? AND source = ? AND "at" = date_trunc('day', "at") AND "at" > ? AND "at" <= ?
+        ORDER BY "at"
+        """,
+        [coin_symbol, source, first, last + timedelta(days=1)],
+    ).fetchall()
 
 
 @pytest.fixture
@@ -54,8 +68,8 @@ def rate_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "prices.duckdb", 10)
+def database(tmp_path: Path) -> DatabaseFile:
+    return DatabaseFile(tmp_path / "prices.duckdb", 10)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +100,7 @@ def asked(hosts: SimulatedPrices) -> list[str]:
 
 
 def test_one_request_prices_every_coin_and_once_an_hour_a_second_source_is_asked(
-    hosts: SimulatedPrices, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotation = rotation_over(hosts, tmp_path)
     for turn in range(13):
@@ -102,7 +116,9 @@ def test_one_request_prices_every_coin_and_once_an_hour_a_second_source_is_asked
     assert report.budget_left["coingecko"] == 10_000 - 13
 
 
-def test_the_same_pass_twice_stores_its_prices_once(hosts: SimulatedPrices, database: Database, tmp_path: Path) -> None:
+def test_the_same_pass_twice_stores_its_prices_once(
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path
+) -> None:
     rotation = rotation_over(hosts, tmp_path)
     assert update_prices(database, rotation, COINS, NOW).new_rows == 2 * len(COINS) - 1
     assert update_prices(database, rotation, COINS, NOW).new_rows == 0
@@ -111,6 +127,7 @@ def test_the_same_pass_twice_stores_its_prices_once(hosts: SimulatedPrices, data
 @pytest.mark.parametrize(
     "trouble", [401, 403, 429, 451, 402, Fault.SERVER_ERROR, Fault.HTML, Fault.MALFORMED, Fault.RESET]
 )
+@pytest.mark.fault("dropped network", stage="prices", expected="the next source is asked")
 def test_whatever_ails_the_first_source_the_next_one_answers(
     hosts: SimulatedPrices, tmp_path: Path, trouble: int | Fault
 ) -> None:
@@ -257,7 +274,7 @@ def test_a_spent_budget_passes_the_turn_on_and_no_source_gets_more_than_its_own(
 
 
 def test_sources_that_differ_are_reported_and_stay_so_until_they_are_compared_again(
-    hosts: SimulatedPrices, database: Database, tmp_path: Path
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path
 ) -> None:
     rotation = rotation_over(hosts, tmp_path, coins="BTC ETH")
     hosts.bias = {"binance": 0.05}
@@ -271,7 +288,7 @@ def test_sources_that_differ_are_reported_and_stay_so_until_they_are_compared_ag
 
 
 def test_daily_history_is_filled_once_from_whoever_has_it_and_never_looks_ahead(
-    hosts: SimulatedPrices, database: Database, tmp_path: Path
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path
 ) -> None:
     rotation = rotation_over(hosts, tmp_path)
     first, yesterday = date(2023, 1, 1), NOW.date() - timedelta(days=1)
@@ -279,7 +296,7 @@ def test_daily_history_is_filled_once_from_whoever_has_it_and_never_looks_ahead(
     days = (yesterday - first).days + 1
     assert asked(hosts) == ["binance"] * 4 + ["coingecko", "binance", "coingecko"]
     with database.read() as connection:
-        closes = daily_closes(connection, "BTC", first, NOW.date(), ["binance"])
+        closes = daily_closes(connection, "BTC", first, NOW.date(), "binance")
         newest = connection.execute('SELECT max("at") FROM coin_prices').fetchone()
         sources = connection.execute(
             "SELECT source, count(*) FROM coin_prices WHERE coin_symbol = 'XMR' GROUP BY 1 ORDER BY 1"
@@ -297,7 +314,7 @@ def test_daily_history_is_filled_once_from_whoever_has_it_and_never_looks_ahead(
 
 
 def test_a_pass_at_midnight_leaves_the_close_to_the_candle(
-    hosts: SimulatedPrices, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked at midnight and answered a good minute later, a current price is not the close and not yet known."""
     midnight = datetime(2026, 3, 2)
@@ -312,19 +329,19 @@ def test_a_pass_at_midnight_leaves_the_close_to_the_candle(
     hosts.bias = {}
     assert fill_daily(database, rotation, ["BTC"], YESTERDAY, YESTERDAY, hosts.now).new_rows == 1
     with database.read() as connection:
-        ((closed, price),) = daily_closes(connection, "BTC", YESTERDAY, YESTERDAY, ["binance"])
+        ((closed, price),) = daily_closes(connection, "BTC", YESTERDAY, YESTERDAY, "binance")
     assert closed == midnight
     assert float(price) == pytest.approx(hosts.price("BTC", midnight), rel=1e-6)
 
 
 def test_the_days_of_another_coin_under_the_same_symbol_are_not_asked_for(
-    hosts: SimulatedPrices, database: Database, tmp_path: Path
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path
 ) -> None:
     """Until May 2022 Binance's LUNAUSDT was the coin that is LUNC now."""
     rotation = rotation_over(hosts, tmp_path, sources="binance")
     report = fill_daily(database, rotation, ["LUNA"], date(2022, 5, 1), date(2022, 6, 5), NOW)
     with database.read() as connection:
-        closes = daily_closes(connection, "LUNA", date(2022, 5, 1), date(2022, 6, 5), ["binance"])
+        closes = daily_closes(connection, "LUNA", date(2022, 5, 1), date(2022, 6, 5), "binance")
     assert [at.date() - timedelta(days=1) for at, _ in closes] == [
         date(2022, 5, 28) + timedelta(days=day) for day in range(9)
     ]
@@ -335,20 +352,20 @@ def test_the_days_of_another_coin_under_the_same_symbol_are_not_asked_for(
 
 
 def test_a_short_history_by_the_hour_closes_before_its_midnights(
-    hosts: SimulatedPrices, database: Database, tmp_path: Path
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path
 ) -> None:
     rotation = rotation_over(hosts, tmp_path, sources="coingecko")
     report = fill_daily(database, rotation, ["BTC"], date(2026, 2, 26), NOW.date(), NOW)
     assert (report.new_rows, report.days_missing) == (4, {})
     with database.read() as connection:
-        closes = daily_closes(connection, "BTC", date(2026, 2, 26), NOW.date(), ["coingecko"])
+        closes = daily_closes(connection, "BTC", date(2026, 2, 26), NOW.date(), "coingecko")
     for at, price in closes:
         last_point = at - timedelta(hours=1) + timedelta(seconds=13)
         assert price == Decimal(repr(hosts.price("BTC", last_point, "coingecko"))).quantize(Decimal("1e-12"))
 
 
 def test_the_reference_index_is_fetched_whole_once_and_then_only_what_is_missing(
-    hosts: SimulatedPrices, database: Database, tmp_path: Path
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path
 ) -> None:
     session = polite_session(hosts.url, "", tmp_path / "rate")
     whole = update_reference_index(database, session, hosts.url, NOW)
@@ -366,7 +383,7 @@ def test_the_reference_index_is_fetched_whole_once_and_then_only_what_is_missing
 
 def test_keys_go_to_their_own_host_in_a_header_and_are_found_nowhere_else(
     hosts: SimulatedPrices,
-    database: Database,
+    database: DatabaseFile,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -419,7 +436,7 @@ def test_without_any_source_the_error_has_each_ones_reason(hosts: SimulatedPrice
 
 @pytest.mark.slow
 def test_the_assets_show_source_differences_and_budget_and_dagster_never_sees_a_key(
-    hosts: SimulatedPrices, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: SimulatedPrices, database: DatabaseFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COINGECKO_API_KEY", KEY)
     monkeypatch.setenv("COINMARKETCAP_API_KEY", KEY)

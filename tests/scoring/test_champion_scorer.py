@@ -18,7 +18,7 @@ from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
 from bizcharts_pipeline.sentiment.scorer import Post
 from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.models import ModelVersion, ensure_lexicon_champion, promote
 from bizcharts_pipeline.warehouse.scores import save_scores
 from bizcharts_pipeline.warehouse.threads import merge_threads
@@ -30,11 +30,11 @@ MENTIONS = "$BTC will go to the moon. But $ETH is finished, it is over."
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "bizcharts.duckdb")
+def database(tmp_path: Path) -> DatabaseFile:
+    return DatabaseFile(tmp_path / "bizcharts.duckdb")
 
 
-def make_champion(database: Database, kind: str = "tfidf", vocabulary: str = "") -> ModelVersion:
+def make_champion(database: DatabaseFile, kind: str = "tfidf", vocabulary: str = "") -> ModelVersion:
     """Train a small model and make it the champion, as ``kind``."""
     home, recipe = database.path.parent, TfidfRecipe()
     with new_model(home) as folder:
@@ -50,20 +50,20 @@ def make_champion(database: Database, kind: str = "tfidf", vocabulary: str = "")
     return row
 
 
-def post(database: Database, texts: dict[int, str]) -> None:
+def post(database: DatabaseFile, texts: dict[int, str]) -> None:
     threads = [PreparedThread(SourceThread(n, NOON, "live", op_html=text), text, None, 0.0, ()) for n, text in
                texts.items()]  # fmt: skip
     with database.write() as connection:
         merge_threads(connection, threads, ingested_at=NOON, seen_at=NOON)
 
 
-def tick(database: Database, limit: int | None = 500) -> ScoringReport:
+def tick(database: DatabaseFile, limit: int | None = 500) -> ScoringReport:
     return score_new_posts(
         database, champion_scorer(database, Place(database.path.parent), NOON), limit=limit, now=NOON
     )
 
 
-def methods(database: Database) -> dict[int, tuple[str, str]]:
+def methods(database: DatabaseFile) -> dict[int, tuple[str, str]]:
     with database.read() as connection:
         rows = connection.execute("SELECT thread_id, model_version, method FROM scored_posts").fetchall()
         marked = connection.execute("SELECT thread_id, sentiment_model_version FROM thread_ops").fetchall()
@@ -72,13 +72,13 @@ def methods(database: Database) -> dict[int, tuple[str, str]]:
     return scored
 
 
-def test_the_lexicon_speaks_until_another_model_earns_it(database: Database) -> None:
+def test_the_lexicon_speaks_until_another_model_earns_it(database: DatabaseFile) -> None:
     assert champion_scorer(database, Place(database.path.parent), NOON).model_version == LexiconScorer().model_version
     row = make_champion(database)
     assert champion_scorer(database, Place(database.path.parent), NOON).model_version == row.model_version
 
 
-def test_posts_that_the_lexicon_scored_before_texts_were_cleaned_are_scored_again(database: Database) -> None:
+def test_posts_that_the_lexicon_scored_before_texts_were_cleaned_are_scored_again(database: DatabaseFile) -> None:
     text = "it’s over, the “moon” is a scam…"
     post(database, {1: text})
     with database.write() as connection:
@@ -91,7 +91,7 @@ def test_posts_that_the_lexicon_scored_before_texts_were_cleaned_are_scored_agai
     assert rows == [(text, LexiconScorer().score([Post("", plain)])[0].score)]
 
 
-def test_a_trained_champion_scores_posts_and_what_they_say_of_coins(database: Database) -> None:
+def test_a_trained_champion_scores_posts_and_what_they_say_of_coins(database: DatabaseFile) -> None:
     row = make_champion(database)
     post(database, {1: "sell it all now", 2: MENTIONS})
     assert set(tick(database).methods) == {"tfidf"}
@@ -103,7 +103,7 @@ def test_a_trained_champion_scores_posts_and_what_they_say_of_coins(database: Da
 
 @pytest.mark.slow
 def test_where_the_champion_cannot_run_the_lexicon_says_so_and_its_posts_are_scored_again(
-    database: Database, caplog: pytest.LogCaptureFixture
+    database: DatabaseFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = make_champion(database)
     folder = database.path.parent / (row.path or "")
@@ -130,7 +130,7 @@ def test_where_the_champion_cannot_run_the_lexicon_says_so_and_its_posts_are_sco
 
 
 def test_corrupt_files_and_a_kind_that_needs_a_gpu_fall_back_too(
-    database: Database, caplog: pytest.LogCaptureFixture
+    database: DatabaseFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = make_champion(database)
     weights = next((database.path.parent / (row.path or "")).glob("*.safetensors"))
@@ -142,13 +142,13 @@ def test_corrupt_files_and_a_kind_that_needs_a_gpu_fall_back_too(
     assert set(tick(database).methods) == {f"lexicon (fallback for {other.model_version})"}
 
 
-def test_a_champion_whose_files_this_version_does_not_understand_falls_back_too(database: Database) -> None:
+def test_a_champion_whose_files_this_version_does_not_understand_falls_back_too(database: DatabaseFile) -> None:
     row = make_champion(database, vocabulary="{}")
     post(database, {1: "sell it all now"})
     assert set(tick(database).methods) == {f"lexicon (fallback for {row.model_version})"}
 
 
-def test_a_champions_mentions_are_scored_again_with_their_post(database: Database) -> None:
+def test_a_champions_mentions_are_scored_again_with_their_post(database: DatabaseFile) -> None:
     row = make_champion(database)
     folder = database.path.parent / (row.path or "")
     away = folder.rename(folder.with_name("away"))
@@ -164,14 +164,14 @@ def test_a_champions_mentions_are_scored_again_with_their_post(database: Databas
     assert after != before
 
 
-def test_a_tick_without_new_posts_loads_no_model(database: Database) -> None:
+def test_a_tick_without_new_posts_loads_no_model(database: DatabaseFile) -> None:
     make_champion(database)
     script = (
         "import sys; from pathlib import Path; from datetime import datetime\n"
         "from bizcharts_pipeline.scoring.champion import champion_scorer\n"
         "from bizcharts_pipeline.scoring.new_posts import score_new_posts\n"
-        "from bizcharts_pipeline.warehouse.database import Database\n"
-        "database = Database(Path(sys.argv[1])); now = datetime(2026, 1, 2)\n"
+        "from bizcharts_pipeline.warehouse.database_file import DatabaseFile\n"
+        "database = DatabaseFile(Path(sys.argv[1])); now = datetime(2026, 1, 2)\n"
         "from bizcharts_pipeline.scoring.place import Place\n"
         "scorer = champion_scorer(database, Place(database.path.parent), now)\n"
         "assert score_new_posts(database, scorer, limit=500, now=now).scored == 0\n"
@@ -184,7 +184,7 @@ def test_a_tick_without_new_posts_loads_no_model(database: Database) -> None:
     assert said.stdout == "[]\n"
 
 
-def test_a_lexicon_that_was_trained_here_is_not_displaced_by_the_programs_own(database: Database) -> None:
+def test_a_lexicon_that_was_trained_here_is_not_displaced_by_the_programs_own(database: DatabaseFile) -> None:
     row = replace(make_champion(database), kind="lexicon")
     with database.write() as connection:
         connection.execute("UPDATE model_versions SET kind = 'lexicon'")

@@ -14,7 +14,7 @@ from bizcharts_pipeline.scoring.champion import champion_scorer
 from bizcharts_pipeline.scoring.new_posts import score_new_posts
 from bizcharts_pipeline.scoring.place import Place
 from bizcharts_pipeline.training.recipes.image import ImageRecipe
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.image_features import save_features
 from bizcharts_pipeline.warehouse.models import promote
 from bizcharts_pipeline.warehouse.pictures import PictureRow, record_picture
@@ -26,9 +26,9 @@ BLIND, SEEING = "image (without picture)", "image"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
+def database(tmp_path: Path) -> DatabaseFile:
     """A board with two posts with pictures, read by an image model."""
-    database = Database(tmp_path / "bizcharts.duckdb")
+    database = DatabaseFile(tmp_path / "bizcharts.duckdb")
     model = as_row(fit_and_publish(ImageRecipe(), pictured(90), "made up", tmp_path, 1), NOON)
     threads = [
         PreparedThread(SourceThread(n, NOON, "live", op_html="gm", thumbnail_url=f"u{n}"), "gm", None, 0.0, ())
@@ -41,7 +41,7 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def store(database: Database) -> Callable[..., None]:
+def store(database: DatabaseFile) -> Callable[..., None]:
     def store(thread: int, status: str = "stored", sha256: str = SHA256) -> None:
         with database.write() as connection:
             path = "images/a.jpg" if status == "stored" else None
@@ -50,7 +50,7 @@ def store(database: Database) -> Callable[..., None]:
     return store
 
 
-def tick(database: Database) -> dict[int, tuple[str, str | None]]:
+def tick(database: DatabaseFile) -> dict[int, tuple[str, str | None]]:
     """Score what can be scored; return method and what each score waits for."""
     score_new_posts(database, champion_scorer(database, Place(database.path.parent), NOON), limit=500, now=NOON)
     with database.read() as connection:
@@ -58,18 +58,18 @@ def tick(database: Database) -> dict[int, tuple[str, str | None]]:
     return {thread: (method, waits_for) for thread, method, waits_for in rows}
 
 
-def compute(database: Database, found: object = None) -> None:
+def compute(database: DatabaseFile, found: object = None) -> None:
     with database.write() as connection:
         save_features(connection, SHA256, "test", features(2, 7) if found is None else str(found), NOON)
 
 
-def bullish(database: Database, thread: int) -> float:
+def bullish(database: DatabaseFile, thread: int) -> float:
     with database.read() as connection:
         return connection.execute(f"SELECT p_bullish FROM scored_posts WHERE thread_id = {thread}").fetchall()[0][0]
 
 
 def test_a_post_is_scored_again_when_the_features_of_its_picture_are_there(
-    database: Database, store: Callable[..., None]
+    database: DatabaseFile, store: Callable[..., None]
 ) -> None:
     assert tick(database) == {1: (BLIND, "features"), 2: (BLIND, "features")}
     store(1)
@@ -81,7 +81,7 @@ def test_a_post_is_scored_again_when_the_features_of_its_picture_are_there(
 
 
 def test_features_of_an_expired_picture_still_count_and_those_of_another_status_are_not_awaited(
-    database: Database, store: Callable[..., None]
+    database: DatabaseFile, store: Callable[..., None]
 ) -> None:
     store(1, "expired")
     store(2, "rejected", sha256="b" * 64)
@@ -90,7 +90,7 @@ def test_features_of_an_expired_picture_still_count_and_those_of_another_status_
 
 
 def test_a_picture_without_features_keeps_the_score_without_them(
-    database: Database, store: Callable[..., None]
+    database: DatabaseFile, store: Callable[..., None]
 ) -> None:
     store(1)
     compute(database, "it crashed the reader")

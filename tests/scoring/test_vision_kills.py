@@ -71,6 +71,11 @@ def survive(world: VisionWorld, posts: int, fault_rate: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(
+    "SIGKILL", stage="vision scoring", expected="each post scored; none paid twice but those whose answer nobody saw"
+)
+@pytest.mark.fault("dropped network", stage="vision scoring", expected="each post scored, within the cap")
+@pytest.mark.fault("slow network", stage="vision scoring", expected="each post scored, within the cap")
 def test_two_kills_and_faults_lose_no_post_and_pay_for_none_twice(tmp_path: Path) -> None:
     with serving() as server:
         survive(VisionWorld(tmp_path, server), 300, 0.01)

@@ -24,6 +24,7 @@ from bizcharts_pipeline.scoring import vision
 from bizcharts_pipeline.scoring.champion import champion_scorer
 from bizcharts_pipeline.scoring.endpoint import KEY, NoEndpoint, endpoint_access
 from bizcharts_pipeline.scoring.new_posts import score_new_posts
+from bizcharts_pipeline.sentiment.artifact import CorruptModel
 from bizcharts_pipeline.settings import VisionSettings
 from bizcharts_pipeline.text.question import question, readable
 from bizcharts_pipeline.warehouse.pictures import add_blocks
@@ -175,20 +176,25 @@ def test_a_model_that_the_server_does_not_have_is_told_in_terms_of_this_servers_
 
 
 @pytest.mark.slow
-def test_a_server_that_answers_nothing_is_left_alone_for_a_while(
-    world: VisionWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("fault", [LabelFault.SERVER_ERROR, LabelFault.UNAVAILABLE])
+def test_a_server_that_answers_nothing_gets_twelve_requests_in_ten_minutes_and_no_more(
+    world: VisionWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: LabelFault
 ) -> None:
     monkeypatch.setattr(vision, "PAUSE", timedelta(minutes=10))
-    post(world.database, WORDS)
-    world.server.rates = {LabelFault.UNAVAILABLE: 1.0}
-    world.score()
-    asked = len(world.server.requests)
-    assert asked >= vision.FAILURES
-    world.server.rates = {}
+    monkeypatch.setenv("BIZCHARTS_NOW", NOON.isoformat())
+    post(world.database, {n: f"post number {n}" for n in range(1, 28)})
+    world.server.rates = {fault: 1.0}
+    world.seconds = None  # as long as it takes, as `history` does
     with caplog.at_level(logging.WARNING):
         world.score()
-    assert len(world.server.requests) == asked
-    assert "was answered; it is asked again within 10 minutes" in caplog.text
+    assert len(world.server.requests) == vision.FAILURES
+    assert "none of its last 12 requests had a usable answer; it is asked again within 10 minutes" in caplog.text
+    world.server.rates = {}
+    monkeypatch.setenv("BIZCHARTS_NOW", (NOON + timedelta(minutes=9)).isoformat())
+    assert world.score().scored == 0
+    assert len(world.server.requests) == vision.FAILURES
+    monkeypatch.setenv("BIZCHARTS_NOW", (NOON + timedelta(minutes=10)).isoformat())
+    assert world.score().methods == {KIND: 27}
 
 
 @pytest.mark.parametrize("factor", [5, 15])
@@ -331,6 +337,19 @@ def test_without_a_server_the_champion_is_replaced_and_the_log_names_the_setting
     assert world.score().methods == {KIND: 2}
 
 
+def test_an_adapter_without_correction_of_classes_names_the_file_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text('{"temperature": 1.5}')
+    with pytest.raises(
+        CorruptModel, match=r"report\.json cannot be used \(it is needed because calibration\.json has no"
+    ):
+        vision._calibration(tmp_path)
+    (tmp_path / "report.json").write_text('{"shift": [0.1, 0, -0.1]}')
+    assert vision._calibration(tmp_path).shift == (0.1, 0, -0.1)
+    (tmp_path / "calibration.json").write_text("{")
+    with pytest.raises(CorruptModel, match=r"calibration\.json cannot be used: "):
+        vision._calibration(tmp_path)
+
+
 def test_a_key_is_sent_only_encrypted_or_to_this_machine(
     world: VisionWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -356,6 +375,11 @@ def test_the_first_token_decides_by_what_each_alternative_can_become() -> None:
     assert first_token_probabilities(Token("the", -0.1, (("the", -0.1), ("bull", -3.0)))) is None
     assert begins_several(Token("b", 0.0, ()))
     assert not begins_several(Token("bear", 0.0, ()))
+
+
+def test_shares_of_more_than_the_whole_are_no_probabilities() -> None:
+    certain = tuple((text, 0.0) for text in ("bear", "neut", "bull"))
+    assert first_token_probabilities(Token("bear", 0.0, certain)) is None
 
 
 def test_a_class_that_an_answer_does_not_name_gets_no_more_than_what_is_left() -> None:

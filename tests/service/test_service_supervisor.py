@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bizcharts_pipeline.service.supervisor import LONGEST_PAUSE_SECONDS, STEADY_SECONDS, Child, Supervisor
+from bizcharts_pipeline.service.supervisor import (
+    LONGEST_PAUSE_SECONDS,
+    PROBE_EVERY_SECONDS,
+    STEADY_SECONDS,
+    Child,
+    Supervisor,
+)
 
 WAIT_SECONDS = 30
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -53,6 +59,17 @@ def test_no_child_outlives_its_supervisor(tmp_path: Path, number: signal.Signals
     until(lambda: is_gone(child))
 
 
+def test_what_a_child_prints_is_in_the_one_log_on_stderr(tmp_path: Path) -> None:
+    program = PROGRAM.replace("import time; time.sleep(600)", "print('from a sensor', flush=True); input()")
+    out, log = tmp_path / "out", tmp_path / "log"
+    with out.open("wb") as stdout, log.open("wb") as stderr:
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        with subprocess.Popen(command, stdout=stdout, stderr=stderr) as supervisor:
+            until(lambda: "from a sensor" in log.read_text())
+            supervisor.terminate()
+    assert "from a sensor" not in out.read_text()
+
+
 def test_a_child_that_ends_is_started_again_after_growing_pauses(tmp_path: Path) -> None:
     now, said = [0.0], list[str]()
     child = Child("short", [sys.executable, "-c", "raise SystemExit(3)"])
@@ -77,6 +94,38 @@ def test_a_child_that_ends_is_started_again_after_growing_pauses(tmp_path: Path)
     now[0] += STEADY_SECONDS
     supervisor.check_children()
     assert child.start_at - now[0] == 1
+
+
+def test_a_child_whose_probe_fails_three_times_in_a_row_is_killed_and_started_again(tmp_path: Path) -> None:
+    now, said, well = [0.0], list[str](), tmp_path / "well"
+    child = Child("server", SLEEPER, probe=["test", "-e", str(well)])
+    supervisor = Supervisor([child], os.environ, tmp_path, said.append, clock=lambda: now[0])
+
+    def probed() -> None:
+        now[0] += PROBE_EVERY_SECONDS
+        supervisor.check_children()
+        assert child.probing
+        child.probing.wait(WAIT_SECONDS)
+        supervisor.check_children()
+
+    try:
+        supervisor.check_children()
+        assert child.process
+        first = child.process.pid
+        for is_well in (False, False, True, False, False):
+            well.touch() if is_well else well.unlink(missing_ok=True)
+            probed()
+        assert (said, is_gone(first)) == ([], False)
+        probed()
+        assert said == ["server does not answer any more; killed"]
+        until(lambda: is_gone(first))
+        supervisor.check_children()
+        now[0] += LONGEST_PAUSE_SECONDS
+        supervisor.check_children()
+        assert child.process
+        assert child.process.pid != first
+    finally:
+        supervisor.stop()
 
 
 def test_a_child_waits_for_what_another_one_makes(tmp_path: Path) -> None:

@@ -263,16 +263,16 @@ def test_a_password_cannot_be_guessed_fast() -> None:
         answers = [log_in(server, f"guess number {number}")[0] for number in range(MAX_FAILURES)]
         assert answers == [403] * (MAX_FAILURES - 1) + [429]
         assert log_in(server, PASSWORD)[0] == 429
-        assert server.status("GET", "/", Authorization=f"Bearer {PASSWORD}") == 401
+        assert server.status("GET", "/", Authorization=f"Bearer {PASSWORD}") == 429
         server.now += 61
         assert log_in(server, "x" * 100_000)[0] == 403
         assert log_in(server, PASSWORD)[0] == 303
 
 
 def test_a_password_that_is_too_short_is_refused_in_one_line() -> None:
-    assert password_of({}) is None
-    assert password_of({VARIABLE: PASSWORD}) == PASSWORD
+    assert password_of(environment={}) is None
+    assert password_of(environment={VARIABLE: PASSWORD}) == PASSWORD
     for bad in ("short", "elevenchars", "not ascii: ü and more", "a line\nbreak in it"):
         with pytest.raises(BadPassword, match="12 characters") as caught:
-            password_of({VARIABLE: bad})
+            password_of(environment={VARIABLE: bad})
         assert bad not in str(caught.value)

@@ -66,6 +66,16 @@ def test_nothing_invisible_hides_an_advertisement_or_splits_its_copies(hidden: s
     assert assign([Opening(1, 1, SPAM, None), Opening(2, 2, disguised, None)]) == [1, 1]
 
 
+@pytest.mark.parametrize("blank", ["\u2800", "\u3164", "\uffa0", "\u115f", "\U0001d159"])
+def test_no_blank_that_splits_words_hides_an_advertisement_or_its_copies(blank: str) -> None:
+    disguised = SPAM.replace("presale", f"pre{blank}sale").replace("telegram t.me", f"tele{blank}gram t{blank}.me")
+    assert spam_score("", disguised) == spam_score("", SPAM)
+    assert spam_score("", SPAM.replace(" ", blank)) == spam_score("", SPAM)
+    spaced = blank.join(SPAM)
+    openings = [Opening(number, number, text, None) for number, text in enumerate((SPAM, disguised, spaced), 1)]
+    assert assign(openings) == [1, 1, 1]
+
+
 @pytest.mark.parametrize("hidden", [*INVISIBLE, "full width"])
 def test_nothing_invisible_hides_a_coin_or_a_general(hidden: str) -> None:
     plain = ("/icpg/ comfy", "sold my $LINK and my chainlink bags")

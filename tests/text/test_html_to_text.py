@@ -60,6 +60,12 @@ def test_a_megabyte_of_hostile_markup_ends(piece: str) -> None:
     html_to_text((piece * 1_000_000)[:1_000_000])
 
 
+def test_a_tag_of_thousands_of_attributes_is_left_out() -> None:
+    attributes = " ".join(f"a{n}=b" for n in range(5_000))
+    assert html_to_text(f"sell <b {attributes}>it</b> all") == "sell it all"
+    assert html_to_text(f"sell it <b {attributes}") == "sell it"
+
+
 def test_what_lies_beyond_the_longest_possible_post_is_not_read() -> None:
     assert len(html_to_text("x" * 1_000_000)) == MAX_HTML_CHARACTERS
 

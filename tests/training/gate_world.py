@@ -16,8 +16,9 @@ from bizcharts_pipeline.labels.ledger import Label
 from bizcharts_pipeline.models.evaluate import EvaluationReport, evaluate_all
 from bizcharts_pipeline.models.promotion import decide
 from bizcharts_pipeline.models.registry import Registered, as_row, fit_and_publish, train_and_register
+from bizcharts_pipeline.scoring.place import Place
 from bizcharts_pipeline.sentiment.calibrated import write_temperature
-from bizcharts_pipeline.settings import LabellingSettings, TrainingSettings
+from bizcharts_pipeline.settings import FearGreedSettings, LabellingSettings, TrainingSettings
 from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
 from bizcharts_pipeline.training.recipe import Recipe, TextExample
 from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
@@ -64,6 +65,10 @@ class GateWorld(TrainingWorld):
             ensure_lexicon_champion(connection, LEXICON, "0" * 64, NOW)
         return world
 
+    @property
+    def place(self) -> Place:
+        return Place(self.home)
+
     def text_set(self, *, with_gold: bool = False) -> TextSet:
         return load_text_set(self.database, self.home, LATER, with_gold=with_gold)
 
@@ -102,7 +107,15 @@ class GateWorld(TrainingWorld):
         self, report: EvaluationReport | None = None, recipes: Mapping[str, Recipe] | None = None
     ) -> dict[str, Decision]:
         known = {"tfidf": QuickRecipe()} if recipes is None else recipes
-        decided = decide(self.database, self.home, report or self.evaluate(), known, now=LATER)
+        decided = decide(
+            self.database,
+            self.place,
+            report or self.evaluate(),
+            known,
+            parameters=FearGreedSettings(),
+            confirm_above=20,
+            now=LATER,
+        )
         return {decision.model_version: decision for decision in decided}
 
     def champion(self) -> ModelVersion:

@@ -46,6 +46,7 @@ SPEC = {
     "min_pixels": 4 * 28 * 28,
     "max_pixels": 9 * 28 * 28,
     "patience": 20,
+    "parent": None,
     "resume": None,
 }
 

@@ -23,7 +23,7 @@ from bizcharts_pipeline.training import pod_job
 from bizcharts_pipeline.training.qlora_job import qlora_training
 from bizcharts_pipeline.training.text_pod_job import setfit_script, text_training
 from bizcharts_pipeline.training.text_set import load_text_set
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from resources.pods import RunPodResource
 
 NOW = datetime(2026, 1, 3)
@@ -110,7 +110,7 @@ def arm(step: str, home: Path) -> None:
 
 def main(home: Path, kind: str, step: str) -> None:
     """Train."""
-    settings, database = settings_of(home), Database(home / "test.duckdb")
+    settings, database = settings_of(home), DatabaseFile(home / "test.duckdb")
     resource = RunPodResource.from_settings(settings)
 
     def run(job: Job, into: Path) -> Finished:

@@ -29,6 +29,9 @@ def train(home: Path, kind: str, step: str = "to the end") -> CompletedProcess[s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["setfit", "qlora"])
+@pytest.mark.fault(
+    "SIGKILL", stage="training on a pod", expected="the paid result is registered once; no second pod is rented"
+)
 def test_a_kill_at_any_step_after_the_fetch_registers_the_same_paid_result_and_rents_no_second_pod(
     gated: GateWorld, kind: str
 ) -> None:
@@ -65,6 +68,7 @@ def test_what_a_kill_leaves_of_a_deleted_result_is_swept(gated: GateWorld) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.fault("ENOSPC", stage="training on a pod", expected="the paid result stays for the next run")
 def test_a_full_disk_while_registering_keeps_the_paid_result_for_the_next_run(
     gated: GateWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from bizcharts_pipeline.training.pod_job import ResultUnusable, Run, train_on_po
 from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
 from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
 from bizcharts_pipeline.training.text_pod_job import TextScript, setfit_script, text_files, text_training
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 if not os.environ.get("CI"):
     pytest.importorskip("peft")
@@ -79,7 +79,7 @@ def trained_here(recipe: Recipe, examples: list[TextExample], home: Path) -> tup
 
 
 def trained_there(script: TextScript, examples: list[TextExample], settings: Settings, run: Run) -> Registered:
-    database = Database(settings.home_path / "test.duckdb")
+    database = DatabaseFile(settings.home_path / "test.duckdb")
     with text_training(script, of(examples), settings) as order:
         return train_on_pod(registered_as_text_model(order, database, settings.home_path, NOW, "run"), run)[0]
 

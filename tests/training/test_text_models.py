@@ -98,6 +98,13 @@ def test_the_same_examples_and_seed_give_the_same_files(
     assert fit(RECIPES[kind](), tmp_path) == trained(kind)
 
 
+@pytest.mark.slow
+def test_kept_vectors_change_no_file_of_a_model(trained: Callable[[str], Artifact], tmp_path: Path) -> None:
+    for _ in range(2):
+        assert fit(MinilmRecipe(home=tmp_path), tmp_path) == trained("minilm")
+    assert (tmp_path / "vectors" / "vectors.sqlite").exists()
+
+
 @pytest.mark.parametrize("kind", ["tfidf", "ensemble"])
 def test_a_model_with_a_changed_file_is_not_loaded(
     kind: str, trained: Callable[[str], Artifact], home: Path, tmp_path: Path

@@ -132,6 +132,7 @@ def test_a_tiny_model_learns_to_see_and_to_read(trained: Trained) -> None:
     assert report["adapted_modules"] == {"language": 14, "vision": 0}
 
 
+@pytest.mark.slow
 def test_what_it_writes_is_what_others_read(trained: Trained) -> None:
     scores = trained.read("scores.json")
     assert scores.keys() == {"validation", "gold", "temperature"}
@@ -148,10 +149,12 @@ def test_a_killed_training_ends_in_the_same_bits(trained: Trained, resumed: Trai
     assert resumed.read("scores.json") == trained.read("scores.json")
 
 
+@pytest.mark.slow
 def test_no_library_tells_its_makers_of_a_training(resumed: Trained) -> None:
     assert resumed.asked_of_the_hub == ()
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_the_newest_checkpoint_that_is_whole(resumed: Trained) -> None:
     torn, whole, *_ = world.checkpoints(resumed.root / "resume")
     said = [message for message in world.said(resumed.log.splitlines()) if message["kind"] in ("stage", "note")]
@@ -159,6 +162,7 @@ def test_it_goes_on_from_the_newest_checkpoint_that_is_whole(resumed: Trained) -
     assert {"kind": "stage", "stage": "training", "resumed_from": f"resume/{whole.name}"} in said
 
 
+@pytest.mark.slow
 def test_each_step_is_told_as_it_happens(resumed: Trained) -> None:
     lines = (resumed.root / "messages.jsonl").read_text().splitlines()
     messages = [json.loads(line) for line in lines]
@@ -172,6 +176,7 @@ def test_each_step_is_told_as_it_happens(resumed: Trained) -> None:
     assert max(payload["validation"]["macro_f1"] for payload in metrics if "validation" in payload) > 0.8
 
 
+@pytest.mark.slow
 def test_a_reloaded_adapter_says_the_same(resumed: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     """In another process than the one that trained it."""
     monkeypatch.chdir(resumed.root)
@@ -181,6 +186,7 @@ def test_a_reloaded_adapter_says_the_same(resumed: Trained, monkeypatch: pytest.
     assert {name: again[name] for name in ("validation", "gold", "temperature")} == resumed.read("scores.json")
 
 
+@pytest.mark.slow
 def test_a_served_adapter_says_of_posts_what_the_training_says_of_them(
     trained: Trained, base: Path, tmp_path: Path
 ) -> None:
@@ -222,6 +228,7 @@ def test_a_served_adapter_says_of_posts_what_the_training_says_of_them(
         assert (score.p_bearish, score.p_neutral, score.p_bullish) == pytest.approx(list(expected), abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_base_alone_guesses(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained.root)
     report = world.module("evaluate_qwen").evaluate(Path("data/spec.json"), None).report
@@ -229,6 +236,7 @@ def test_the_base_alone_guesses(trained: Trained, monkeypatch: pytest.MonkeyPatc
     assert report["label_mass"]["gold"] < 0.5
 
 
+@pytest.mark.slow
 def test_the_first_token_says_what_the_whole_label_says(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is what bases are asked whose labels begin alike."""
     import numpy as np
@@ -246,6 +254,36 @@ def test_the_first_token_says_what_the_whole_label_says(trained: Trained, monkey
     whole = scoring.score(model, processor, rows).log_p
     assert (quick.argmax(-1) == whole.argmax(-1)).mean() > 0.95
     assert np.abs(np.exp(quick) - np.exp(whole)).max() < 0.2
+
+
+@pytest.mark.slow
+def test_a_training_that_is_continued_starts_from_what_the_adapter_knows(
+    trained: Trained, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "job"
+    few = {"train": 16, "validation": 0, "gold": 40, "epochs": 1, "learning_rate": 1e-4}
+    truth = json.loads(world.make_job(root, base, **few, parent="qlora-a").read_bytes())
+    shutil.copytree(trained.root / "output" / "adapter", root / "data" / "parent")
+    assert in_process(root, monkeypatch) == 0
+    report = json.loads((root / "output" / "report.json").read_bytes())
+    assert report["loss"][0][1] < 0.2 * trained.read("report.json")["loss"][0][1]
+    assert report["adapted_modules"] == {"language": 14, "vision": 0}
+    gold = json.loads((root / "output" / "scores.json").read_bytes())["gold"]
+    guesses = [max(range(3), key=row["log_p"].__getitem__) for row in gold]
+    assert sum(guess == true for guess, true in zip(guesses, truth, strict=True)) >= 0.8 * len(truth)
+    adapter = (root / "output" / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert adapter != trained.adapter()
+
+
+@pytest.mark.slow
+def test_an_adapter_of_another_shape_is_not_trained_further(
+    trained: Trained, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "job"
+    world.make_job(root, base, 12, 0, 0, parent="qlora-a", rank=8)
+    shutil.copytree(trained.root / "output" / "adapter", root / "data" / "parent")
+    assert in_process(root, monkeypatch) == 6
+    assert "the adapter of qlora-a has another r than" in capsys.readouterr().err
 
 
 @pytest.mark.slow

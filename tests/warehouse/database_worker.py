@@ -1,4 +1,4 @@
-"""A process of its own that uses a database as the tests ask: ``database_worker.py MODE PATH …``."""
+"""A process of its own that uses a database as the tests ask: ``database_worker.py MODE NAME …``."""
 
 import resource
 import sys
@@ -61,22 +61,23 @@ def hold_as_a_shell_does(path: Path, seconds: float, read_only: bool) -> None:
     connection.close()
 
 
-def run_into_a_full_disk(database: Database) -> None:
-    limit = database.path.stat().st_size + 100_000
+def run_into_a_full_disk(database: Database, rows: int, room: int) -> None:
+    """Insert ``rows`` while the file may grow by ``room`` bytes."""
+    limit = database.bytes_used() + room
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         with database.write() as connection:
             connection.execute(
                 "INSERT INTO thread_observations (thread_id, seen_at) "
-                "SELECT hash(i) // 4, now()::TIMESTAMP FROM range(2000000) AS t(i)"
+                f"SELECT hash(i) // 4, now()::TIMESTAMP FROM range({rows}) AS t(i)"
             )
     except DatabaseError as error:
         say(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":
-    mode, path, *rest = sys.argv[1:]
-    database = Database(Path(path), wait_seconds=60)
+    mode, name, *rest = sys.argv[1:]
+    database = Database.named(name, None, 60)
     match mode:
         case "write":
             write_pairs(database, int(rest[0]), int(rest[1]))
@@ -87,6 +88,6 @@ if __name__ == "__main__":
         case "half":
             stop_in_the_middle(database)
         case "hold":
-            hold_as_a_shell_does(Path(path), float(rest[0]), rest[1] == "read")
+            hold_as_a_shell_does(Path(name), float(rest[0]), rest[1] == "read")
         case "full":
-            run_into_a_full_disk(database)
+            run_into_a_full_disk(database, int(rest[0]), int(rest[1]))

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from bizcharts_pipeline.warehouse import migrations
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 ENDLESS = "SELECT count(*) FROM range(100_000_000_000) AS r(i) WHERE sin(i) > 2"
 
@@ -58,7 +58,7 @@ def run_until_signal(
 def test_a_signal_while_the_database_is_opened_is_not_taken_for_a_failure(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(tmp_path / "a.duckdb", 5)
+    database = DatabaseFile(tmp_path / "a.duckdb", 5)
     database.migrate()
     opening = threading.Event()
 
@@ -79,7 +79,7 @@ def test_a_signal_while_the_database_is_opened_is_not_taken_for_a_failure(
 @pytest.mark.usefixtures("_handler")
 @pytest.mark.parametrize("name", ["read", "write"])
 def test_a_signal_during_a_statement_ends_it_and_is_not_taken_for_a_failure(tmp_path: Path, name: str) -> None:
-    database = Database(tmp_path / "a.duckdb", 5)
+    database = DatabaseFile(tmp_path / "a.duckdb", 5)
     database.migrate()
     with pytest.raises(Stopped):
         run_until_signal(getattr(database, name), threading.Event())

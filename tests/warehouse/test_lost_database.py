@@ -153,7 +153,7 @@ def test_a_first_start_needs_no_command_even_where_it_was_killed_half_way(
     (settings.home_path / "spool").mkdir()
     (settings.home_path / "spool" / "20260302T120000.poll.gz").touch()  # killed before the database was made
     Database.from_settings(settings).migrate()
-    settings.database_path.unlink()
+    Path(settings.database_name).unlink()
     with pytest.raises(DatabaseLost):
         health(settings, NOW)
 

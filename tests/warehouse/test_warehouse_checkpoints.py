@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bizcharts_pipeline.warehouse import checkpoints
-from bizcharts_pipeline.warehouse.database import Database, wal
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile, wal
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseCorrupt
 
 SHELL = """
@@ -26,12 +26,12 @@ BLOCK = 262_144
 ROWS = [(f"model-{number}", "lexicon", "candidate") for number in range(40)]
 
 
-def insert(database: Database, number: int) -> None:
+def insert(database: DatabaseFile, number: int) -> None:
     with database.write() as connection:
         connection.execute("INSERT INTO model_versions (model_version, kind, status) VALUES (?, ?, ?)", ROWS[number])
 
 
-def rows(database: Database) -> list[tuple[str, ...]]:
+def rows(database: DatabaseFile) -> list[tuple[str, ...]]:
     with database.read() as connection:
         return sorted(connection.execute("SELECT model_version, kind, status FROM model_versions").fetchall())
 
@@ -51,9 +51,12 @@ def torn(before: bytes, after: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(
+    "power cut", stage="database", expected="a checkpoint torn at any page is undone; nothing committed is lost"
+)
 def test_a_checkpoint_torn_at_any_page_is_undone_and_nothing_committed_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "board.duckdb"
-    database = Database(path)
+    database = DatabaseFile(path)
     moment = tmp_path / "moment"
     moment.mkdir()
     would_be_lost = 0
@@ -78,14 +81,14 @@ def test_a_checkpoint_torn_at_any_page_is_undone_and_nothing_committed_is_lost(t
                 shutil.copytree(moment, killed)
                 (killed / path.name).write_bytes(state)
                 if with_blocks:
-                    assert rows(Database(killed / path.name)) == sorted(ROWS[: number + 1]), offset
-                    insert(Database(killed / path.name), number + 1)
-                    assert rows(Database(killed / path.name)) == sorted(ROWS[: number + 2]), offset
+                    assert rows(DatabaseFile(killed / path.name)) == sorted(ROWS[: number + 1]), offset
+                    insert(DatabaseFile(killed / path.name), number + 1)
+                    assert rows(DatabaseFile(killed / path.name)) == sorted(ROWS[: number + 2]), offset
                     assert not checkpoints.saved_blocks(killed / path.name).exists()
                 else:
                     checkpoints.saved_blocks(killed / path.name).unlink()
                     try:
-                        rows(Database(killed / path.name))
+                        rows(DatabaseFile(killed / path.name))
                     except DatabaseCorrupt:
                         would_be_lost += 1
     assert would_be_lost >= 3  # or DuckDB no longer needs this
@@ -93,7 +96,7 @@ def test_a_checkpoint_torn_at_any_page_is_undone_and_nothing_committed_is_lost(t
 
 def test_a_checkpoint_that_came_to_its_end_is_not_undone(tmp_path: Path) -> None:
     path = tmp_path / "board.duckdb"
-    database = Database(path)
+    database = DatabaseFile(path)
     insert(database, 0)
     save, kept = checkpoints._save, []
 
@@ -111,7 +114,7 @@ def test_a_checkpoint_that_came_to_its_end_is_not_undone(tmp_path: Path) -> None
 
 def test_nothing_is_put_back_under_a_program_that_has_the_file_open(tmp_path: Path) -> None:
     path = tmp_path / "board.duckdb"
-    insert(Database(path), 0)
+    insert(DatabaseFile(path), 0)
     saved = checkpoints._Saved(
         path.read_bytes()[: checkpoints.HEADERS_BYTES], {checkpoints.HEADERS_BYTES: b"\0" * BLOCK}
     )
@@ -124,15 +127,15 @@ def test_nothing_is_put_back_under_a_program_that_has_the_file_open(tmp_path: Pa
         checkpoints.saved_blocks(path).write_bytes(saved.to_bytes())
         for use in (rows, lambda database: insert(database, 1)):
             with pytest.raises(DatabaseBusy):
-                use(Database(path, 0.2))
+                use(DatabaseFile(path, 0.2))
         assert path.read_bytes() == before
         shell.communicate("write\n", timeout=30)
-    assert rows(Database(path)) == [*ROWS[:1], ("of the shell", "lexicon", "candidate")]
+    assert rows(DatabaseFile(path)) == [*ROWS[:1], ("of the shell", "lexicon", "candidate")]
 
 
 def test_saved_blocks_that_are_themselves_torn_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "board.duckdb"
-    insert(Database(path), 0)
+    insert(DatabaseFile(path), 0)
     checkpoints.saved_blocks(path).write_bytes(b"half a file")
-    assert rows(Database(path)) == ROWS[:1]
+    assert rows(DatabaseFile(path)) == ROWS[:1]
     assert not checkpoints.saved_blocks(path).exists()

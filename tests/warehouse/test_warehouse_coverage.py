@@ -4,11 +4,22 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import duckdb
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import prepared
 
-from bizcharts_pipeline.archive.calendar_plot import LEGEND, NOTHING, PARTLY, colour, describe, svg_calendar
+from bizcharts_pipeline.archive.calendar_plot import (
+    LEGEND,
+    NOTHING,
+    ON_DARK,
+    ON_WHITE,
+    PARTLY,
+    Colours,
+    describe,
+    kind,
+    svg_calendar,
+)
 from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage, ranges, summary
 from bizcharts_pipeline.warehouse.threads import merge_threads
 from bizcharts_pipeline.warehouse.values import literal
@@ -99,12 +110,15 @@ def by_title(squares: list[ElementTree.Element], day: DayCoverage) -> ElementTre
     return next(rect for rect in squares if rect.findtext(f"{SVG}title") == describe(day))
 
 
-def test_the_calendar_escapes_what_came_from_outside_and_explains_its_colours() -> None:
+@pytest.mark.parametrize("colours", [ON_WHITE, ON_DARK])
+def test_the_calendar_escapes_what_came_from_outside_and_explains_its_colours(colours: Colours) -> None:
     day = DayCoverage(FIRST, 0, 3, 0, "incomplete", '<script>alert("&")</script>')
-    drawn = svg_calendar([day], title="days & <nights>")
+    drawn = svg_calendar([day], "days & <nights>", colours)
     assert "<script>" not in drawn
     assert '<script>alert("&")</script>' in "".join(ElementTree.fromstring(drawn).itertext())
-    assert colour(day) == PARTLY
-    assert colour(DayCoverage(FIRST, 0, 0, 0, "not asked")) == NOTHING
-    assert all(re.search(f'fill="{fill}"/>\\s*<text[^>]*>{label}<', drawn) for fill, label in LEGEND)
+    assert kind(day) == PARTLY
+    assert kind(DayCoverage(FIRST, 0, 0, 0, "not asked")) == NOTHING
+    assert drawn.count(f'fill="{colours.squares[PARTLY]}"') == 2  # in the legend, and the day
+    legend = zip(colours.squares, LEGEND, strict=True)
+    assert all(re.search(f'fill="{fill}"/>\\s*<text[^>]*>{label}<', drawn) for fill, label in legend)
     ElementTree.fromstring(svg_calendar([]))

@@ -12,7 +12,7 @@ from bizcharts_pipeline.labels.ledger import LEDGER, GoldPost, Label, LabelLedge
 from bizcharts_pipeline.labels.projection import materialise_gold, materialise_labels
 from bizcharts_pipeline.labels.transfer import import_labels
 from bizcharts_pipeline.settings import LabellingSettings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.labels import LABEL_COLUMNS, invalid_labels, labellers, stored_labels
 
 NOON = datetime(2026, 3, 1, 12)
@@ -23,8 +23,8 @@ LABEL = Label(
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "bizcharts.duckdb")
+def database(tmp_path: Path) -> DatabaseFile:
+    return DatabaseFile(tmp_path / "bizcharts.duckdb")
 
 
 @pytest.fixture
@@ -32,19 +32,19 @@ def ledger(tmp_path: Path) -> LabelLedger:
     return LabelLedger(tmp_path / LEDGER)
 
 
-def stored(database: Database) -> list[tuple[Any, ...]]:
+def stored(database: DatabaseFile) -> list[tuple[Any, ...]]:
     with database.read() as connection:
         return sorted(stored_labels(connection))
 
 
-def test_the_columns_of_the_table_and_the_fields_of_a_label_are_one_list(database: Database) -> None:
+def test_the_columns_of_the_table_and_the_fields_of_a_label_are_one_list(database: DatabaseFile) -> None:
     with database.read() as connection:
         columns = connection.execute("SELECT column_name, column_type FROM (DESCRIBE training_labels)").fetchall()
     assert columns == list(LABEL_COLUMNS.items())
     assert len(LABEL.values()) == len(columns)
 
 
-def test_a_label_arrives_with_every_value(database: Database, ledger: LabelLedger) -> None:
+def test_a_label_arrives_with_every_value(database: DatabaseFile, ledger: LabelLedger) -> None:
     skipped = Label(2, None, "ann", NOON, skipped=True)
     ledger.append([LABEL, skipped])
     report = materialise_labels(database, ledger, NOON)
@@ -53,7 +53,7 @@ def test_a_label_arrives_with_every_value(database: Database, ledger: LabelLedge
 
 
 def test_the_table_follows_the_ledger_through_relabels_and_undo_and_a_repeat_changes_nothing(
-    database: Database, ledger: LabelLedger
+    database: DatabaseFile, ledger: LabelLedger
 ) -> None:
     relabel = replace(LABEL, sentiment_rating=1, labeled_at=NOON + timedelta(days=1), notes=None)
     ledger.append([replace(LABEL, notes=None), relabel])
@@ -67,7 +67,7 @@ def test_the_table_follows_the_ledger_through_relabels_and_undo_and_a_repeat_cha
     assert ledger.count() == 2
 
 
-def test_whatever_else_stands_in_the_table_gives_way_to_the_ledger(database: Database, ledger: LabelLedger) -> None:
+def test_whatever_else_stands_in_the_table_gives_way_to_the_ledger(database: DatabaseFile, ledger: LabelLedger) -> None:
     ledger.append([replace(LABEL, notes=None)])
     materialise_labels(database, ledger, NOON)
     with database.write() as connection:
@@ -80,7 +80,7 @@ def test_whatever_else_stands_in_the_table_gives_way_to_the_ledger(database: Dat
     assert stored(database) == [replace(LABEL, notes=None).values()]
 
 
-def test_gold_is_what_the_ledger_has(database: Database, ledger: LabelLedger) -> None:
+def test_gold_is_what_the_ledger_has(database: DatabaseFile, ledger: LabelLedger) -> None:
     ledger.freeze_gold([GoldPost(2, "2026-02", NOON)])
     assert materialise_labels(database, ledger, NOON).gold == 1
     ledger.freeze_gold([GoldPost(1, "2026-03", NOON)])
@@ -92,7 +92,7 @@ def test_gold_is_what_the_ledger_has(database: Database, ledger: LabelLedger) ->
         ]
 
 
-def test_many_labels_arrive_and_are_counted_by_labeller(database: Database, ledger: LabelLedger) -> None:
+def test_many_labels_arrive_and_are_counted_by_labeller(database: DatabaseFile, ledger: LabelLedger) -> None:
     ledger.append([Label(n, 1 + n % 3, "ann", NOON + timedelta(seconds=n)) for n in range(12_000)])
     ledger.append([Label(n, 1, "ann", NOON + timedelta(days=1)) for n in range(3)])
     assert materialise_labels(database, ledger, NOON).added == 12_003
@@ -102,7 +102,7 @@ def test_many_labels_arrive_and_are_counted_by_labeller(database: Database, ledg
 
 @pytest.mark.slow
 def test_the_asset_shows_the_real_labels_and_passes_its_checks(
-    tmp_path: Path, ledger: LabelLedger, database: Database, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ledger: LabelLedger, database: DatabaseFile, shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from assets import label_checks
     from assets.human_labels import human_labels

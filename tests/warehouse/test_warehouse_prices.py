@@ -9,7 +9,6 @@ import duckdb
 from bizcharts_pipeline.prices.alternative_me import ReferenceReading
 from bizcharts_pipeline.prices.quote import Quote
 from bizcharts_pipeline.warehouse.prices import (
-    daily_closes,
     days_without_close,
     disagreements,
     merge_prices,
@@ -77,11 +76,6 @@ def test_a_day_has_its_close_when_there_is_a_price_at_the_midnight_that_ends_it(
     both = ["binance", "coingecko"]
     assert days_without_close(connection, "BTC", first, last, both) == [date(2026, 3, 1), date(2026, 3, 2)]
     assert days_without_close(connection, "BTC", first, date(2026, 2, 28), ["coingecko"]) == [first]
-    assert daily_closes(connection, "BTC", first, last, both) == [
-        (datetime(2026, 2, 28), Decimal(1)),
-        (datetime(2026, 3, 1), Decimal(3)),
-    ]
-    assert daily_closes(connection, "BTC", first, last, ["coingecko"]) == [(datetime(2026, 3, 1), Decimal(2))]
     assert days_without_close(connection, "BTC", last, first, both) == []
 
 

@@ -17,7 +17,7 @@ from samples import prepared
 from bizcharts_pipeline.core.rows import Mention, PreparedThread, ScoredMention, ScoredPost
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.models import ensure_lexicon_champion
 from bizcharts_pipeline.warehouse.scores import save_scores, unscored_posts
 from bizcharts_pipeline.warehouse.threads import MergeResult, merge_threads
@@ -35,8 +35,8 @@ TABLES = (
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "bizcharts.duckdb", wait_seconds=30)
+def database(tmp_path: Path) -> DatabaseFile:
+    return DatabaseFile(tmp_path / "bizcharts.duckdb", wait_seconds=30)
 
 
 def policy(**periods: int) -> RetentionSettings:
@@ -47,12 +47,12 @@ def days_ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
 
 
-def rows(database: Database, query: str) -> list[tuple[Any, ...]]:
+def rows(database: DatabaseFile, query: str) -> list[tuple[Any, ...]]:
     with database.read() as connection:
         return connection.execute(query).fetchall()
 
 
-def contents(database: Database) -> list[list[tuple[Any, ...]]]:
+def contents(database: DatabaseFile) -> list[list[tuple[Any, ...]]]:
     return [rows(database, f"SELECT * FROM {name} ORDER BY ALL") for name in TABLES]
 
 
@@ -60,7 +60,7 @@ def post(number: int, days: float, source: str = "live", **fields: Any) -> Prepa
     return prepared(number, text=f"post {number}", posted_at=days_ago(days), source=source, **fields)
 
 
-def take_in(database: Database, post: PreparedThread, *, days: float, seen: bool = True) -> MergeResult:
+def take_in(database: DatabaseFile, post: PreparedThread, *, days: float, seen: bool = True) -> MergeResult:
     """Hold ``post`` since so many days ago, as a poll of then saw it or an import brought it."""
     at = days_ago(days)
     with database.write() as connection:
@@ -77,7 +77,7 @@ def counts(reports: Sequence[retention.RuleReport]) -> dict[str, int]:
     return {report.rule: report.rows for report in reports}
 
 
-def test_nothing_goes_where_every_period_is_for_ever(database: Database) -> None:
+def test_nothing_goes_where_every_period_is_for_ever(database: DatabaseFile) -> None:
     take_in(database, post(1, 4000), days=4000)
     before = contents(database)
     assert retention.plan(database, FOR_EVER, NOW) == retention.apply(database, FOR_EVER, NOW) == []
@@ -85,7 +85,7 @@ def test_nothing_goes_where_every_period_is_for_ever(database: Database) -> None
 
 
 @pytest.mark.slow
-def test_a_dry_run_says_what_will_be_done_and_does_nothing(database: Database) -> None:
+def test_a_dry_run_says_what_will_be_done_and_does_nothing(database: DatabaseFile) -> None:
     fill(database, threads=60)
     before = contents(database)
     for rules in (policy(threads_days=30), policy(html_days=2), policy(observations_full_days=1), policy(price_days=1)):
@@ -97,7 +97,7 @@ def test_a_dry_run_says_what_will_be_done_and_does_nothing(database: Database) -
         before = contents(database)
 
 
-def test_stripped_html_is_no_other_text_to_a_later_poll_or_import(database: Database) -> None:
+def test_stripped_html_is_no_other_text_to_a_later_poll_or_import(database: DatabaseFile) -> None:
     for number, source in ((1, "live"), (2, "warosu")):
         take_in(database, post(number, 31.5, source), days=31.5, seen=source == "live")
     with database.write() as connection:
@@ -119,7 +119,7 @@ def test_stripped_html_is_no_other_text_to_a_later_poll_or_import(database: Data
 
 
 @pytest.mark.slow
-def test_threads_go_with_all_that_is_said_of_them_but_for_those_that_stay_for_ever(database: Database) -> None:
+def test_threads_go_with_all_that_is_said_of_them_but_for_those_that_stay_for_ever(database: DatabaseFile) -> None:
     old = 400
     take_in(database, post(1, old), days=old)
     take_in(database, post(2, old, reply_count=50), days=old)
@@ -163,7 +163,7 @@ def test_threads_go_with_all_that_is_said_of_them_but_for_those_that_stay_for_ev
 def test_thinned_observations_keep_what_is_looked_at_again(
     tmp_path_factory: pytest.TempPathFactory, quarters: list[tuple[int, int | None]], offsets: list[int]
 ) -> None:
-    database = Database(tmp_path_factory.mktemp("thin") / "b.duckdb")
+    database = DatabaseFile(tmp_path_factory.mktemp("thin") / "b.duckdb")
     posted = {n: MIDNIGHT - timedelta(days=40) + timedelta(seconds=offset) for n, offset in enumerate(offsets)}
     looks = {
         (number, posted[number] + after, replies)
@@ -202,7 +202,7 @@ def last(looks: set[tuple[int, datetime, int | None]], number: int, by: datetime
     return max((at for n, at, replies in looks if n == number and at <= by and replies is not None), default=None)
 
 
-def test_thinned_polls_still_tell_every_hour_that_was_polled(database: Database) -> None:
+def test_thinned_polls_still_tell_every_hour_that_was_polled(database: DatabaseFile) -> None:
     fill(database, threads=1)
     hours = "SELECT DISTINCT date_trunc('hour', snapshot_at) AS hour FROM catalog_snapshots ORDER BY hour"
     polled = rows(database, hours)
@@ -216,7 +216,7 @@ def test_thinned_polls_still_tell_every_hour_that_was_polled(database: Database)
     assert {at.minute for (at,) in old} == {50}
 
 
-def test_thinned_prices_keep_the_close_of_every_day_and_source(database: Database) -> None:
+def test_thinned_prices_keep_the_close_of_every_day_and_source(database: DatabaseFile) -> None:
     with database.write() as connection:
         connection.execute(
             """
@@ -235,8 +235,9 @@ def test_thinned_prices_keep_the_close_of_every_day_and_source(database: Databas
 
 
 @pytest.mark.slow
+@pytest.mark.fault("SIGKILL", stage="maintenance", expected="the next run goes on")
 def test_a_killed_run_is_taken_up_by_the_next(tmp_path: Path) -> None:
-    killed, whole = Database(tmp_path / "killed.duckdb", 30), Database(tmp_path / "whole.duckdb", 30)
+    killed, whole = DatabaseFile(tmp_path / "killed.duckdb", 30), DatabaseFile(tmp_path / "whole.duckdb", 30)
     for database in (killed, whole):
         fill(database, threads=900)
     rng = random.Random(7)
@@ -259,7 +260,7 @@ def test_a_killed_run_is_taken_up_by_the_next(tmp_path: Path) -> None:
         assert ours == theirs
 
 
-def fill(database: Database, threads: int) -> None:
+def fill(database: DatabaseFile, threads: int) -> None:
     """Threads of the last 60 days with a few looks each, and five days' polls and prices."""
     posts = [post(n, 60 - 60 * n / threads, reply_count=n % 60) for n in range(threads)]
     posts = [PreparedThread(p.thread, p.text, None, 0.0, (Mention("BTC", 0.9, "text", ""),)) for p in posts]
@@ -286,7 +287,7 @@ def main(path: str, rules: str) -> None:
     """A run that is to be killed: in small steps, over and over."""
     retention.ROWS_AT_A_TIME = 60
     print("at work", flush=True)
-    retention.apply(Database(Path(path), 30), RetentionSettings.model_validate_json(rules), NOW)
+    retention.apply(DatabaseFile(Path(path), 30), RetentionSettings.model_validate_json(rules), NOW)
 
 
 if __name__ == "__main__":

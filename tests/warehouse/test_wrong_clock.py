@@ -29,7 +29,7 @@ from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.live import LivePipeline
 from bizcharts_pipeline.service.scheduler_records import forget_future
 from bizcharts_pipeline.settings import load_settings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.misdated import repair
 from schedules.schedules import unreachable_pause
 
@@ -84,6 +84,8 @@ def without_date(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("online", [True, False], ids=["online", "offline"])
+@pytest.mark.fault("clock jump", stage="poll", expected="refused; nothing is written or deleted")
+@pytest.mark.fault("clock jump", stage="maintenance", expected="refused; nothing is written or deleted")
 def test_a_wrong_clock_writes_and_deletes_nothing(installation: Installation, online: bool) -> None:
     before = everything(installation)
     if not online:
@@ -105,6 +107,16 @@ def test_the_jobs_refuse_a_wrong_clock_and_keep_dagsters_records(installation: I
     installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = OFFLINE
     assert "no source responds" in installation.run_job("history", NOW + timedelta(days=30), fails=True)
     assert everything(installation) == before
+
+
+def test_a_wrong_clock_is_refused_before_the_first_row_where_a_source_answers(
+    board: SimulatedBoard, tmp_path: Path
+) -> None:
+    board.now = NOW
+    made = Installation(tmp_path, board.url, extra={"BIZCHARTS_WAROSU_URL": OFFLINE})
+    refused = made.run_here("import", "--pages", "1", now=NOW + timedelta(days=400))
+    assert (refused.returncode, refused.stderr.count("clock says")) == (1, 1), refused
+    assert made.query("SELECT count(*) FROM thread_ops") == [(0,)]
 
 
 @pytest.mark.slow
@@ -203,8 +215,31 @@ def test_rows_of_the_future_are_repaired(
     assert f"Hour from {now:%Y-%m-%d %H}:00 UTC, so far" in shown
 
 
+@pytest.mark.parametrize(
+    "dating",
+    [
+        "UPDATE thread_ops SET posted_at = ? WHERE thread_id = (SELECT min(thread_id) FROM thread_ops)",
+        "UPDATE thread_ops SET last_seen_at = ? WHERE thread_id = (SELECT min(thread_id) FROM thread_ops)",
+        "UPDATE thread_observations SET seen_at = ? WHERE rowid = 0",
+        "INSERT INTO coin_prices BY NAME SELECT 'BTC' AS coin_symbol, 'binance' AS source, ?::TIMESTAMP AS \"at\", "
+        "1 AS usd",
+    ],
+)
+def test_while_a_row_of_the_future_is_there_nothing_is_deleted_by_age(installation: Installation, dating: str) -> None:
+    installation.extra["BIZCHARTS_RETENTION__OBSERVATIONS_FULL_DAYS"] = "1"
+    now = NOW + timedelta(minutes=30)
+    with DatabaseFile(installation.home / "bizcharts.duckdb").write() as connection:
+        connection.execute(dating, [NOW + timedelta(days=40)])
+    before = everything(installation)
+    refused = installation.run_here("maintain", now=now)
+    assert (refused.returncode, "bizcharts repair-clock" in refused.stderr) == (1, True)
+    assert everything(installation) == before
+    assert installation.run_here("repair-clock", now=now).returncode == 0
+    assert installation.run_here("maintain", now=now).returncode == 0
+
+
 def test_states_of_the_future_are_deleted_as_dated_anew_they_would_be_taken_up(tmp_path: Path) -> None:
-    database = Database(tmp_path / "bizcharts.duckdb")
+    database = DatabaseFile(tmp_path / "bizcharts.duckdb")
     with database.write() as connection:
         connection.executemany(
             "INSERT INTO index_states VALUES ('lexicon', 'filter-1', ?, 'market', NULL, [1.0])",
@@ -226,6 +261,7 @@ def test_the_scheduler_forgets_ticks_of_the_future(tmp_path: Path) -> None:
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
         for at in (now - 60, later):
             instance.create_tick(TickData("origin", "live", InstigatorType.SCHEDULE, TickStatus.SKIPPED, at))
+        assert forget_future(tmp_path, now, dry_run=True) == 1
         assert forget_future(tmp_path, now) == 1
         assert [tick.timestamp for tick in instance.get_ticks("origin", "")] == [now - 60]
     assert forget_future(tmp_path / "nowhere", now) == 0

@@ -21,7 +21,7 @@ from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
 from bizcharts_pipeline.text.html import html_to_text
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.pictures import PictureRow, record_picture
 from bizcharts_pipeline.warehouse.values import literal, table
 
@@ -46,8 +46,8 @@ class Home:
     path: Path
 
     @property
-    def database(self) -> Database:
-        return Database(self.path / "bizcharts.duckdb", 20)
+    def database(self) -> DatabaseFile:
+        return DatabaseFile(self.path / "bizcharts.duckdb", 20)
 
     @property
     def ledger(self) -> LabelLedger:
@@ -165,7 +165,7 @@ def press(page: Page, *keys: str) -> int:
 
 
 @contextmanager
-def held(database: Database) -> Iterator[None]:
+def held(database: DatabaseFile) -> Iterator[None]:
     """Let another process hold the database, as a shell that was left open does."""
     program = "import duckdb, sys; shell = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(

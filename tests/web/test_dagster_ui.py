@@ -6,10 +6,23 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import requests
 from chromium import chromium
 from installation import Installation
 from playwright.sync_api import Browser, Page, Playwright, WebSocket
-from ui_world import LAUNCH, NAMES, Service, attack_page, attacker, limit, listening_ports, serving, until
+from ports import free_port
+from ui_world import (
+    LAUNCH,
+    NAMES,
+    Service,
+    attack_page,
+    attacker,
+    limit,
+    listening_ports,
+    serving,
+    unguarded,
+    until,
+)
 
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.demo.prices.server import SimulatedPrices
@@ -71,11 +84,27 @@ def test_a_page_of_another_origin_neither_reads_nor_launches_nor_configures(
     assert service.schedule_states() == {"RUNNING"}
 
 
+@pytest.mark.slow
+def test_the_same_page_does_configure_a_web_server_that_is_not_guarded(
+    rebinding_browser: Browser, tmp_path: Path
+) -> None:
+    with attacker() as server, unguarded(tmp_path) as bare:
+        server.page = attack_page([bare.url])
+        page = rebinding_browser.new_context().new_page()
+        page.goto(f"http://evil.example:{server.port}/attack")
+        sent_by_any_page = set(NAMES) - {"iframe", "prefetch", "json"}  # which Dagster itself does not run
+        until(lambda: sent_by_any_page <= bare.limits(), 60)
+        page.wait_for_function("window.opened.length", timeout=60_000)
+        page.context.close()
+
+
+@pytest.mark.slow
 def test_no_other_port_of_the_service_listens(service: Service) -> None:
     """A second one, as of a web server behind a proxy or of the code server, could be asked by a page."""
     assert listening_ports(service.pid) == {service.port}
 
 
+@pytest.mark.slow
 def test_a_rebound_name_gets_nothing(service: Service, rebinding_browser: Browser) -> None:
     page = rebinding_browser.new_context().new_page()
     answer = page.goto(f"http://rebound.example:{service.port}/server_info")
@@ -98,6 +127,7 @@ def test_a_rebound_name_gets_nothing(service: Service, rebinding_browser: Browse
     page.context.close()
 
 
+@pytest.mark.slow
 def test_the_ui_cannot_be_framed_by_another_page(service: Service, rebinding_browser: Browser) -> None:
     with attacker() as server:
         server.page = f'<!doctype html><iframe src="{service.url}/runs"></iframe>'
@@ -108,6 +138,7 @@ def test_the_ui_cannot_be_framed_by_another_page(service: Service, rebinding_bro
         page.context.close()
 
 
+@pytest.mark.slow
 def test_a_link_of_another_site_opens_a_page_of_the_ui(service: Service, rebinding_browser: Browser) -> None:
     with attacker() as server:
         server.page = f'<!doctype html><a href="{service.url}/runs">a run</a>'
@@ -150,6 +181,33 @@ def test_the_ui_works_it_loads_launches_a_run_and_follows_it(service: Service, r
     )
     assert "own" in service.limits()
     page.context.close()
+
+
+def is_open(service: Service) -> bool:
+    try:
+        return service.send("{version}").status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.slow
+def test_the_ui_for_viewers_shows_and_changes_nothing(tmp_path: Path) -> None:
+    installation, port, others = Installation(tmp_path, "http://127.0.0.1:9"), free_port(), "viewers only, please"
+    installation.extra |= {
+        "BIZCHARTS_UI_PASSWORD": PASSWORD,
+        "BIZCHARTS_VIEWER_PASSWORD": others,
+        "BIZCHARTS_SERVE__VIEWER_PORT": str(port),
+    }
+    with serving(installation) as service:
+        viewers = Service(installation, port, {"Authorization": f"Bearer {others}"})
+        until(lambda: is_open(viewers), 60)
+        assert viewers.schedule_states() == service.schedule_states()
+        for change in (LAUNCH, 'mutation{deleteRun(runId:"x"){__typename}}', limit("viewer")):
+            assert "Unauthorized" in viewers.send(change).text
+        assert viewers.runs("fetch_reference_index") == []
+        assert "viewer" not in service.limits()
+        service.headers, viewers.headers = viewers.headers, service.headers
+        assert (is_open(service), is_open(viewers)) == (False, False)
 
 
 @pytest.mark.slow

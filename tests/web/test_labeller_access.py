@@ -15,6 +15,7 @@ from labeller_world import Home, Labeller, fill, held, labeller, until
 
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.labels.ledger import Label
+from bizcharts_pipeline.warehouse.locks import lock_path
 from bizcharts_pipeline.withdrawals import block_flagged
 
 ASKED = "GET /api/labeller/view"
@@ -283,6 +284,7 @@ def test_a_page_without_a_post_says_why(
 ) -> None:
     if posts is None:
         home.database.path.write_bytes(b"no database" * 1000)
+        lock_path(home.database.path).touch()  # it has been one
     else:
         fill(home, posts, 0)
     with labeller(home.path, **filters) as server:

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from installation import REPOSITORY, Installation, free_port
+from installation import REPOSITORY, Installation
+from ports import free_port
 
 START_SECONDS = 240
 LAUNCH = (
@@ -56,9 +57,11 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def send(self, query: str) -> requests.Response:
+        return requests.post(f"{self.url}/graphql", json={"query": query}, headers=self.headers, timeout=60)
+
     def ask(self, query: str) -> Any:
-        answer = requests.post(f"{self.url}/graphql", json={"query": query}, headers=self.headers, timeout=60)
-        return answer.json()["data"]
+        return self.send(query).json()["data"]
 
     def limits(self) -> set[str]:
         found = self.ask("{instance{concurrencyLimits{concurrencyKey}}}")["instance"]["concurrencyLimits"]
@@ -97,6 +100,23 @@ def serving(installation: Installation, *words: str) -> Iterator[Service]:
             stderr=written,
         )
     service.pid = process.pid
+    try:
+        until(lambda: _answers(service, process, log), START_SECONDS)
+        yield service
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+@contextmanager
+def unguarded(folder: Path) -> Iterator[Service]:
+    """Run Dagster's own web server with a history of its own, as without this project's service."""
+    service, log = Service(Installation(folder, "http://127.0.0.1:9"), free_port()), folder / "web.log"
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    command = [sys.executable, "-m", "dagster_webserver", "-p", str(service.port), "--empty-workspace"]
+    with log.open("ab") as written:
+        environment = {**os.environ, "DAGSTER_HOME": str(folder)}
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=written, stderr=written)
     try:
         until(lambda: _answers(service, process, log), START_SECONDS)
         yield service

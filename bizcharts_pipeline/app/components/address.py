@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import streamlit as st
 
-from bizcharts_pipeline.core.clock import from_epoch, utc_moment
+from bizcharts_pipeline.core.clock import from_epoch, utc_moment, utc_now
 
 AS_OF, RANGE, HOUR, COIN, SPAN, FROM, TO = "as_of", "range", "hour", "coin", "span", "from", "to"
 LAST = "last"
@@ -29,7 +29,8 @@ DEFAULT_LENGTH = "7 days"
 
 
 def read_moment(text: str | None) -> datetime | None:
-    """Return an ISO 8601 time (UTC unless it names a zone) as naive UTC; ``None``: it is none, or of a wrong year."""
+    """Return the moment in a link of the app, an ISO 8601 time (UTC unless it names a zone), as naive UTC; ``None`` if
+    it is not a time, or outside 2009 to 2099."""
     if not text or len(text) > MAX_CHARACTERS:
         return None
     try:
@@ -40,33 +41,35 @@ def read_moment(text: str | None) -> datetime | None:
 
 
 def read_hour(text: str | None) -> datetime | None:
-    """Return the hour that a link names, as naive UTC."""
+    """Return the hour that a link of the app names, as naive UTC."""
     at = read_moment(text)
     return at.replace(minute=0, second=0, microsecond=0) if at else None
 
 
 def read_symbol(text: str | None) -> str | None:
-    """Return the coin that a link names; ``None``: it names none."""
+    """Return the coin that a link of the app names; ``None`` if it names none."""
     symbol = (text or "").strip().upper()
     return symbol if _SYMBOL.fullmatch(symbol) else None
 
 
 def hour_at(epoch: float) -> datetime:
-    """Return the hour that holds a time in Unix seconds, as naive UTC."""
+    """Return the hour that was clicked in the app's chart, as naive UTC, from its time in Unix seconds."""
     return from_epoch(epoch).replace(minute=0, second=0, microsecond=0)
 
 
 def bounds(range_name: str, now: datetime) -> tuple[datetime, datetime]:
-    """Return begin and end, a full hour, of a range that ends with the hour of ``now`` (naive UTC)."""
+    """Return begin and end, a full hour, of a range that the viewer of the app has chosen; it ends with the hour of
+    ``now`` (naive UTC)."""
     end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     length = RANGES[range_name]
     return (EARLIEST if length is None else end - length), end
 
 
 def choose(label: str, options: Iterable[str], default: str, key: str, *, labelled: bool = False) -> str:
-    """Show the choice of one of ``options``, kept in the link as ``key``; return the one that is chosen.
+    """Show on the app's page a choice of ``options``, kept in the link as ``key``; return the one that the viewer
+    chose.
 
-    The label is for who does not see the page, unless it is ``labelled``.
+    The label is only for screen readers, unless it is ``labelled``.
     """
     chosen = st.segmented_control(
         label,
@@ -81,28 +84,32 @@ def choose(label: str, options: Iterable[str], default: str, key: str, *, labell
 
 
 def choose_range(default: str) -> str:
-    """Show the choice of a range, kept in the link; return the range that is chosen."""
+    """Show on the app's page the choice of a range of time, kept in the link; return the one that the viewer chose."""
     return choose("Range", RANGES, default, RANGE)
 
 
 def choose_days() -> timedelta:
-    """Show the choice of how many days back to look, kept in the link; return the length that is chosen."""
+    """Show on the app's page the choice of how many days back to look, kept in the link; return the length that the
+    viewer chose."""
     return LENGTHS[choose("Last", LENGTHS, DEFAULT_LENGTH, LAST)]
 
 
 def keep_as_of() -> tuple[datetime | None, str]:
-    """Return the moment of the link, or the one that an earlier page of this session was shown at, and what is wrong
-    with it where it is no moment; the moment is put into the link again."""
+    """Return the moment that the app's pages show, from the link or from an earlier page of this session, and what is
+    wrong with the one in the link; put the moment into the link again."""
     written = st.query_params.get(AS_OF)
     if written is None and (kept := st.session_state.get(AS_OF)):
         st.query_params[AS_OF] = written = kept
-    at = read_moment(written)
+    at, problem = read_moment(written), ""
+    if written and at is None:
+        problem = "The moment in the link is no ISO 8601 time since 2009, so the present is shown."
+    elif at and at > utc_now():
+        at, problem = None, "The moment in the link is in the future, so the present is shown."
     st.session_state[AS_OF] = at.isoformat() if at else None
-    problem = "" if at or not written else "The moment in the link is no ISO 8601 time, so the present is shown."
     return at, problem
 
 
 def forget_as_of() -> None:
-    """Show the present from now on."""
+    """Let the app's pages show the present from now on."""
     st.session_state[AS_OF] = None
     st.query_params.pop(AS_OF, None)

@@ -13,6 +13,7 @@ _STYLE = """<style>
 .bars th, .bars td { padding: .15rem .4rem; }
 .bars .figure { text-align: right; white-space: nowrap; }
 .bars .bar { width: 38%; }
+@media (max-width: 640px) { .bars .bar { width: 22%; } }
 .bars .track { position: relative; height: .9rem; border-left: 1px solid rgba(128, 128, 128, .6); margin-left: 50%; }
 .bars .track span { position: absolute; top: 0; height: 100%; }
 .bars tfoot td { border-top: 1px solid rgba(128, 128, 128, .6); font-weight: 600; }
@@ -20,7 +21,8 @@ _STYLE = """<style>
 
 
 def as_bars(title: str, parts: Sequence[Part], palette: Palette, *, total: float) -> str:
-    """Return the table as HTML; ``total`` is the sum of the parts, and names in them are escaped."""
+    """Return the app's table of parts, with a bar for each, as HTML; ``total`` is the sum of the parts, and names in
+    them are escaped."""
     largest = max([abs(part.effect) for part in parts] + [1e-12])
     rows = "".join(_row(part, largest, palette) for part in parts)
     return (

@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def kept_points(times: Ints, figures: Sequence[Floats], parts: int) -> Ints:
-    """Return the places, ascending, of the points to draw.
+    """Return the places, ascending, of the points of a series that the app's chart draws.
 
     Args:
         times: ascending, in any unit.

@@ -47,13 +47,13 @@ class View:
 
     @property
     def now(self) -> datetime:
-        """``as_of``, or the present; a page may stay open for days."""
+        """The moment that the page shows: ``as_of``, or the present; a page may stay open for days."""
         return self.as_of or utc_now()
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Show an error of ours as a sentence in place of what was to be drawn, and stop there."""
+    """Show an error of ours as a sentence on the app's page, in place of what was to be drawn; the page ends there."""
     try:
         yield
     except DatabaseBusy:
@@ -64,8 +64,8 @@ def explained() -> Iterator[None]:
         st.stop()
 
 
-def open_view(title: str) -> View:
-    """Show the page's title and the moment that it shows; return what the page is shown with.
+def open_view(title: str, *, follows: bool = True) -> View:
+    """Show the page's title and the moment that it shows, if it ``follows`` it; return what the page is shown with.
 
     Without a usable database the page shows the reason and ends here.
     """
@@ -76,7 +76,9 @@ def open_view(title: str) -> View:
         _moment_form(as_of)
     if problem:
         st.warning(problem)
-    if as_of:
+    if as_of and not follows:
+        st.info("This page shows what is stored now, whatever moment the other pages show.")
+    elif as_of:
         st.info(f"As it was knowable at {moment(as_of)}. Later readings, posts and prices are left out.")
     with explained():
         settings = load_settings()
@@ -114,6 +116,6 @@ def _moment_form(as_of: datetime | None) -> None:
 
 
 def foot() -> None:
-    """Show what stands below every page."""
+    """Show the foot of the app's page: the source and the warning."""
     st.divider()
     st.markdown(f":small[{FOOT}]")

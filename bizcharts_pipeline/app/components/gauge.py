@@ -14,7 +14,8 @@ INTERVAL_RADIUS = RADIUS + 24
 
 
 def svg_gauge(reading: Reading | None, palette: Palette) -> str:
-    """Draw ``reading``; without a value the scale alone, with a dash for the figure."""
+    """Draw the app's gauge of the index for ``reading``; without a value, the scale alone with a dash for the
+    figure."""
     value = reading.value if reading else None
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '

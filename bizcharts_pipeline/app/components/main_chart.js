@@ -44,6 +44,12 @@ const arrays = (data) => ({
   ...Object.fromEntries(data.figures.map(([name, text]) => [name, decoded(text, Float32Array)])),
 });
 
+/** The whole number that the words beside the chart say: a half goes to the even one, as in Python. */
+function rounded(value) {
+  const nearest = Math.round(value);
+  return nearest - value === 0.5 && nearest % 2 ? nearest - 1 : nearest;
+}
+
 const money = (value) =>
   value == null ? "–" : "$" + value.toLocaleString("en", { maximumFractionDigits: value >= 1000 ? 0 : 4 });
 
@@ -73,7 +79,7 @@ class Chart {
     }
     const zoomed = kept && this.view;
     this.zoom(...(zoomed ? [kept.min, kept.max] : this.full));
-    for (const plot of [this.main, this.strip]) plot.setLegend({ idx: this.points.times.length - 1 });
+    for (const plot of [this.main, this.strip]) plot.setLegend({ idx: this.pointed() });
     this.place.dataset.full = JSON.stringify(this.full);
     this.place.dataset.points = this.points.times.length;
     this.place.dataset.ready = String(Number(this.place.dataset.ready || 0) + 1);
@@ -109,8 +115,11 @@ class Chart {
       sync: { key: "bizcharts" },
       points: { size: 7 },
     };
-    const figure = (digits) => (plot, value) => (value == null ? "–" : value.toFixed(digits));
+    const figure = (digits) => (plot, value) => (value == null ? "–" : digits ? value.toFixed(digits) : String(rounded(value)));
     const digits = ranked ? 0 : 2;
+    const priced = this.points.price.some((value) => value != null);
+    const collected = this.points.coverage.some((value) => value != null);
+    const right = priced || collected; // one axis without the other has no marks, so that both plots have one width
     this.main = new uPlot(
       {
         ...shared,
@@ -146,11 +155,11 @@ class Chart {
             size: narrow ? 48 : 66,
             stroke: palette.price,
             grid: { show: false },
-            splits: (plot, place, low, high) => priceTicks(low, high),
+            splits: (plot, place, low, high) => (priced ? priceTicks(low, high) : []),
             filter: (plot, values) => values,
             values: (plot, values) =>
               values.map((value) => (narrow && value >= 1000 ? `$${value / 1000}k` : money(value))),
-            show: this.points.price.some((value) => value != null),
+            show: right,
           }),
         ],
         hooks: {
@@ -168,7 +177,6 @@ class Chart {
       this.mainData(),
       this.place.querySelector(".main"),
     );
-    const collected = this.points.coverage.some((value) => value != null);
     this.strip = new uPlot(
       {
         ...shared,
@@ -202,8 +210,8 @@ class Chart {
             size: narrow ? 48 : 66,
             stroke: palette.marker,
             grid: { show: false },
-            show: collected,
-            splits: () => [0, 0.5, 1],
+            show: right,
+            splits: () => (collected ? [0, 0.5, 1] : []),
             values: (plot, values) => values.map((value) => value * 100 + " %"),
           }),
         ],
@@ -364,8 +372,16 @@ class Chart {
     if (other.min !== min || other.max !== max) this.strip.setScale("x", { min, max });
     this.view = min > this.full[0] || max < this.full[1] ? [min, max] : null;
     this.place.dataset.view = JSON.stringify(this.view);
+    for (const each of [this.main, this.strip]) each.setLegend({ idx: this.pointed() });
     clearTimeout(this.moved);
     this.moved = setTimeout(() => this.report(), REPORT_MILLISECONDS);
+  }
+
+  /** The place of the hour under the pointer, or of the newest in view. */
+  pointed() {
+    const { cursor, scales } = this.main;
+    if (cursor.left >= 0 && cursor.idx != null) return cursor.idx;
+    return this.points.times.findLastIndex((time) => time <= scales.x.max);
   }
 
   follow(strip) {
@@ -391,7 +407,7 @@ class Chart {
       "-": [min - span / 2, max + span / 2],
       0: this.full,
     };
-    if (event.key === "Enter") this.open(this.main.cursor.idx ?? this.points.times.length - 1);
+    if (event.key === "Enter") this.open(this.pointed());
     else if (moves[event.key]) {
       const [from, to] = moves[event.key];
       this.zoom(Math.max(from, this.full[0]), Math.min(to, this.full[1]));

@@ -38,7 +38,8 @@ class Clicked:
 
 
 def draw(series: Series, range_name: str, palette: Palette, key: str, price_name: str = "BTC") -> Clicked:
-    """Draw ``series``, which has at least one point; the zoom stays for as long as ``key`` and ``range_name`` do."""
+    """Draw the app's chart of ``series``, which has at least one point; the zoom stays for as long as ``key`` and
+    ``range_name`` do."""
     component = st.components.v2.component(NAME, html=_HTML, css=_css(), js=_javascript())
     result = component(
         key=key,
@@ -52,7 +53,8 @@ def draw(series: Series, range_name: str, palette: Palette, key: str, price_name
 def payload(
     series: Series, range_name: str, palette: Palette, window: Window | None, price_name: str = "BTC"
 ) -> dict[str, Any]:
-    """Return what the browser draws: times as unsigned and figures as single-precision floats, in base64."""
+    """Return what the browser draws the app's chart from: times as unsigned and figures as single-precision floats, in
+    base64."""
     ranked = series.ranked
     main = (series.value, series.lo, series.hi) if ranked else (series.stance, series.stance_lo, series.stance_hi)
     figures = dict(zip(("value", "lo", "hi"), main, strict=True)) | {
@@ -78,7 +80,8 @@ def payload(
 
 
 def points_to_send(times: Ints, figures: list[Floats], window: Window | None) -> Ints:
-    """Return the places of the points to draw, with more of them inside ``window`` and as much again at each side."""
+    """Return the places of the points that the app sends to the browser's chart: more of them inside the zoomed
+    ``window``, and as much again at each side."""
     kept = kept_points(times, figures, PARTS)
     if window is None:
         return kept
@@ -90,7 +93,8 @@ def points_to_send(times: Ints, figures: list[Floats], window: Window | None) ->
 
 
 def window_of(state: Any) -> Window | None:
-    """Return the time range that the browser shows; ``None`` if it sent none, or an invalid one."""
+    """Return the time range that the app's chart shows in the browser; ``None`` if the browser sent none, or an
+    invalid one."""
     view = state.get("view") if hasattr(state, "get") else None
     if not isinstance(view, list | tuple) or len(view) != 2:
         return None
@@ -99,7 +103,7 @@ def window_of(state: Any) -> Window | None:
 
 
 def summary(series: Series) -> str:
-    """Return the chart in words, for who does not see it."""
+    """Return the app's chart in words, for viewers who do not see it."""
     figures, name, said = (
         (series.value, "Fear/Greed index", index_value) if series.ranked else (series.stance, "Stance", stance)
     )
@@ -141,7 +145,7 @@ def _css() -> str:
 
 
 def _uplot(name: str) -> str:
-    """A file of the installed package, which is not imported: it would bring IPython along."""
+    """Return a file of the installed package, which is not imported: that would need IPython."""
     found = find_spec("uplot")
     assert found, "serve_app has looked for it"
     assert found.submodule_search_locations

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from html import escape
 from typing import Protocol
 
 import streamlit as st
@@ -39,7 +40,7 @@ class Excerpt(Protocol):
 
 
 def show_posts(view: View, hour: datetime) -> None:
-    """Show the posts of the hour that begins at ``hour`` (naive UTC)."""
+    """Show on the app's page the posts of the hour that begins at ``hour`` (naive UTC)."""
     reading = reading_of(view.database, hour, view.as_of)
     st.header(f"Posts of {moment(hour, view.zone)}", anchor=False)
     if reading is None:
@@ -61,7 +62,8 @@ def show_posts(view: View, hour: datetime) -> None:
 
 
 def as_item(post: Post, labels: PictureLabels | None, settings: Settings, *, masked: bool) -> str:
-    """Return a post as HTML: every word of a stranger in it is escaped. ``labels``: of posts with the same picture."""
+    """Return a post for the app's page as HTML: every word of a stranger in it is escaped. ``labels``: of posts with
+    the same picture."""
     facts = [
         f"{post.posted_at:%H:%M} UTC",
         f"stance {stance(post.score)}" + ("" if post.confidence is None else f", certainty {share(post.confidence)}"),
@@ -74,7 +76,8 @@ def as_item(post: Post, labels: PictureLabels | None, settings: Settings, *, mas
 
 
 def item_of(post: Excerpt, facts: Iterable[str], settings: Settings, *, masked: bool) -> str:
-    """Return an excerpt of a post as HTML, with its link and ``facts``; everything in it is escaped."""
+    """Return an excerpt of a post for the app's page as HTML, with its link and ``facts``; everything in it is
+    escaped."""
 
     def said(text: str | None) -> str:
         line = plain(text)
@@ -83,6 +86,6 @@ def item_of(post: Excerpt, facts: Iterable[str], settings: Settings, *, masked: 
     about = " · ".join(as_html(fact) for fact in facts if fact)
     title = f"<b>{said(post.subject)}</b> " if post.subject else ""
     text = said(post.text) or (DASH if not post.subject else "")
-    address = as_html(source_link(post.source, post.thread_id, settings))
+    address = escape(source_link(post.source, post.thread_id, settings), quote=True)
     link = f'<a href="{address}" target="_blank" rel="noopener noreferrer">No. {post.thread_id}</a>'
     return f'<div class="post"><div class="said">{title}{text}</div><div class="about">{link} · {about}</div></div>'

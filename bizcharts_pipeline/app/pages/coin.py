@@ -14,16 +14,15 @@ from bizcharts_pipeline.app.theme import DASH, change, interval, moment, share, 
 from bizcharts_pipeline.app.untrusted import as_markdown
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.core.counted import counted
-from bizcharts_pipeline.warehouse.published import Bucket
+from bizcharts_pipeline.warehouse.published import LENGTHS, Bucket
 
 CHART = "coin_chart"
 DEFAULT_RANGE = "1 month"
-LENGTHS: dict[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 BY_HOUR_UP_TO = timedelta(days=91)  # a longer range is drawn by day
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the app's page Coin."""
     symbol = read_symbol(st.query_params.get(COIN))
     view = open_view(symbol or "Coin")
     with explained():
@@ -48,8 +47,7 @@ def _chosen(symbol: str | None, rows: tuple[BoardRow, ...]) -> str | None:
     chosen = st.selectbox("Coin", names, index=names.index(symbol) if symbol else 0, label_visibility="collapsed")
     if chosen != symbol:
         st.query_params[COIN] = chosen
-        if symbol:
-            st.rerun()
+        st.rerun()
     return chosen
 
 
@@ -91,7 +89,7 @@ def _past(view: View, symbol: str, range_name: str) -> None:
 
 
 def as_series(past: CoinPast) -> Series:
-    """Return a coin's past as the chart draws it: the score as the stance, no index value, no coverage."""
+    """Return a coin's past as the app's chart draws it: the score as the stance, no index value, no coverage."""
     times = np.array([to_epoch(each.bucket_start) for each in past.readings], np.int64)
     figures = {
         name: np.array([getattr(each, column) for each in past.readings], np.float64)

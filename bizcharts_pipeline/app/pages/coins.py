@@ -25,7 +25,7 @@ ROW_HEIGHT, ROWS_SHOWN = 36, 30
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the app's page Coins."""
     view = open_view("Coins")
     with explained():
         rows = board(view.database, view.as_of)
@@ -88,7 +88,7 @@ def _signs(view: View) -> None:
 
 
 def signs_as_record(signs: CoinSigns) -> dict[str, Any]:
-    """Return a coin's signs as a row of the table."""
+    """Return a coin's signs of shilling as a row of a table on the app's page Coins."""
     return {
         "coin": signs.coin_symbol,
         "posts": signs.posts,
@@ -122,12 +122,13 @@ _SIGNS = {
 
 
 def open_coin(symbol: str) -> None:
-    """Go to the page of a coin."""
+    """Go to the app's page of a coin."""
     st.switch_page(st.Page(coin.page, title="Coin", url_path="coin"), query_params={COIN: symbol})
 
 
 def in_order(rows: tuple[BoardRow, ...], order: str) -> list[BoardRow]:
-    """Return the coins in an order of :data:`ORDERS`; coins without a score come last."""
+    """Return the coins in the order that the viewer of the page Coins chose, one of :data:`ORDERS`; coins without a
+    score come last."""
     keys = {
         BULLISH: lambda row: (row.reading.lo is None, -(row.reading.lo or 0.0)),
         BEARISH: lambda row: (row.reading.hi is None, row.reading.hi or 0.0),
@@ -137,7 +138,7 @@ def in_order(rows: tuple[BoardRow, ...], order: str) -> list[BoardRow]:
 
 
 def as_record(row: BoardRow) -> dict[str, Any]:
-    """Return a coin as a row of the table; a table's cells are drawn as plain text."""
+    """Return a coin as a row of the table on the app's page Coins; a table's cells are drawn as plain text."""
     reading = row.reading
     return {
         "coin": reading.coin_symbol,

@@ -33,7 +33,7 @@ class _FirstPost:
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the app's page Copies."""
     view = open_view("Copies and raids")
     length = choose_days()
     with explained():
@@ -53,7 +53,7 @@ def page() -> None:
 
 
 def in_one_sentence(found: Copies) -> str:
-    """Return how many groups there are."""
+    """Return for the app's page Copies, in a sentence, how many groups of copies, raids and posts there are."""
     groups = found.groups
     raids = sum(group.raid for group in groups)
     most = f"The {MAX_GROUPS} largest groups" if len(groups) == MAX_GROUPS else counted(len(groups), "group")
@@ -62,14 +62,15 @@ def in_one_sentence(found: Copies) -> str:
 
 
 def as_item(group: CopyGroup, words: ThreadWords | None, settings: Settings, *, masked: bool) -> str:
-    """Return a group as HTML: its first post's words, escaped, and what became of its weight."""
+    """Return a group of copies for the app's page as HTML: its first post's words, escaped, and what became of its
+    weight."""
     first = words or ThreadWords(None, None, "live")
     post = _FirstPost(group.first_post, first.source, first.subject, first.text)
     return item_of(post, facts(group), settings, masked=masked)
 
 
 def facts(group: CopyGroup) -> list[str]:
-    """Return what is said of a group."""
+    """Return what the app's page Copies says of a group."""
     alone = group.weight / (1 - group.lost)
     weight = f"weigh {group.weight:.1f} instead of {alone:.1f}: {share(group.lost)} of their weight is lost"
     return [

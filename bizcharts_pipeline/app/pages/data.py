@@ -6,12 +6,15 @@ from typing import Any
 import streamlit as st
 
 from bizcharts_pipeline.app.components.frame import View, explained, foot, open_view
-from bizcharts_pipeline.app.queries.data import Data, collected
-from bizcharts_pipeline.app.theme import megabytes, moment, share
+from bizcharts_pipeline.app.queries.data import Data, collected, trainings_due
+from bizcharts_pipeline.app.theme import DARK, megabytes, moment, share
 from bizcharts_pipeline.app.untrusted import as_markdown
-from bizcharts_pipeline.archive.calendar_plot import svg_calendar
+from bizcharts_pipeline.archive.calendar_plot import ON_DARK, ON_WHITE, svg_calendar
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.models.learning_curve_plot import METRICS, svg_learning_curve
+from bizcharts_pipeline.models.retraining import Terms
 from bizcharts_pipeline.warehouse.coverage import CoverageSummary, DayCoverage, summary
+from bizcharts_pipeline.warehouse.snapshots import OUTAGE
 
 GAPS_SHOWN = 20
 HOUR = timedelta(hours=1)
@@ -19,21 +22,19 @@ HOUR = timedelta(hours=1)
 
 def page() -> None:
     """Draw the page."""
-    view = open_view("Data")
+    view = open_view("Data", follows=False)
     with explained():
         found = collected(view.database)
-    if view.as_of:
-        st.caption("This page shows what is stored now, whatever moment the other pages show.")
     if not found.days:
         st.write("No day is there yet. `make serve` polls the board; `bizcharts import --last 60` asks the archive.")
         foot()
         return
     sums = summary(found.days)
     _totals(view, found, sums)
-    _coverage(found, sums)
-    _polls(found)
+    _coverage(view, found, sums)
+    _polls(view, found)
     _labels(view, found)
-    _storage(found)
+    _storage(found, sums)
     foot()
 
 
@@ -43,13 +44,14 @@ def _totals(view: View, found: Data, sums: CoverageSummary) -> None:
         st.metric("Live posts", f"{sums.live_posts:,}", border=True)
         st.metric("Archive posts", f"{sums.archive_posts:,}", border=True)
         st.metric("Gaps", f"{len(sums.gaps):,}", border=True)
-        st.metric("Database", megabytes(view.database.path.stat().st_size), border=True)
+        st.metric("Database", megabytes(view.database.bytes_used()), border=True)
 
 
-def _coverage(found: Data, sums: CoverageSummary) -> None:
+def _coverage(view: View, found: Data, sums: CoverageSummary) -> None:
     st.header("Days", anchor=False)
     said = f"{sums.complete_days:,} of {counted(sums.days, 'day')} complete"
-    st.image(svg_calendar(found.days), width="stretch", alt=f"Calendar of the days that are stored: {said}")
+    drawn = svg_calendar(found.days, colours=ON_DARK if view.palette == DARK else ON_WHITE)
+    st.image(drawn, width="stretch", alt=f"Calendar of the days that are stored: {said}")
     st.markdown(
         f"{said}. A day is complete when it was polled in each of its hours, or when the archive gave it whole."
     )
@@ -72,7 +74,7 @@ def _day(day: DayCoverage) -> dict[str, Any]:
     }
 
 
-def _polls(found: Data) -> None:
+def _polls(view: View, found: Data) -> None:
     st.header("Polls of the last days", anchor=False)
     if not found.polls:
         st.write("The board was never polled. `make serve` does it every minute.")
@@ -91,8 +93,11 @@ def _polls(found: Data) -> None:
         hide_index=True,
         alt="Polls of each day",
     )
+    if found.last_poll and view.now - found.last_poll > OUTAGE:
+        hours = f"{(view.now - found.last_poll) / HOUR:.1f} hours"
+        st.warning(f"The last poll was at {moment(found.last_poll)}, {hours} ago: this outage lasts.")
     if not found.outages:
-        st.markdown("There was no outage: never more than two hours between two polls.")
+        st.markdown("Between the polls there was no outage: they were never more than two hours apart.")
         return
     st.caption("Outages: more than two hours without a poll, the newest first")
     st.dataframe(
@@ -117,6 +122,13 @@ def _labels(view: View, found: Data) -> None:
         f"{counted(found.gold_posts, 'post')} in the frozen test set; "
         f"{counted(found.queued_posts, 'post waits', 'posts wait')} in the queue."
     )
+    if found.curve and found.worth:
+        st.markdown(as_markdown(" ".join(found.worth.sentences)))
+        with st.expander("Learning curve"):
+            for metric in METRICS:
+                st.image(svg_learning_curve(found.curve, metric), width="stretch", alt=f"Learning curve of {metric}")
+    if due := trainings_due(view.database, view.settings.home_path, Terms.of(view.settings)):
+        st.info(as_markdown(" ".join(due)))
     people = found.labellers
     if people.rows:
         st.dataframe(
@@ -143,11 +155,14 @@ def _labels(view: View, found: Data) -> None:
         )
 
 
-def _storage(found: Data) -> None:
+def _storage(found: Data, sums: CoverageSummary) -> None:
     st.header("Storage", anchor=False)
     for source in found.sources:
         span = f"{moment(source.oldest)} to {moment(source.newest)}"
         st.markdown(f"{counted(source.threads, 'post')} from {as_markdown(source.source)}, {span}")
+    if earlier := sum(source.threads for source in found.sources) - sums.live_posts - sums.archive_posts:
+        are = "is" if earlier == 1 else "are"
+        st.markdown(f"{counted(earlier, 'post')} of these, such as pinned ones, {are} older than the first day above.")
     with st.expander("Tables"):
         st.dataframe(
             [

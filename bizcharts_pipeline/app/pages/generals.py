@@ -14,7 +14,7 @@ OTHERS = "all other threads"
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the app's page Generals."""
     view = open_view("Generals")
     length = choose_days()
     with explained():
@@ -39,7 +39,7 @@ def page() -> None:
 
 
 def as_record(general: General) -> dict[str, Any]:
-    """Return a general as a row of the table; a table's cells are drawn as plain text."""
+    """Return a general as a row of the table on the app's page Generals; a table's cells are drawn as plain text."""
     return {
         "general": f"/{general.name}/" if general.name else OTHERS,
         "threads": general.threads,

@@ -26,7 +26,7 @@ READ = """
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the app's page Lab."""
     view = open_view("Lab")
     with explained():
         report = backtest(view.settings.home_path, view.as_of)

@@ -30,7 +30,7 @@ HIDDEN = {"coin"}  # opened from the board
 
 
 def app(first: str = "now") -> None:
-    """Show the page of the address; ``first`` where it names none."""
+    """Show the page of the app that the browser's address names; ``first`` where it names none."""
     st.set_page_config(page_title="BizCharts", layout="wide", menu_items={})
     pages = [
         st.Page(

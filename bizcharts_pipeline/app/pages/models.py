@@ -1,24 +1,27 @@
 """Models: which one scores the posts, how good each is, whether it has gone stale, and why which was promoted."""
 
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
 
 from bizcharts_pipeline.app.components.frame import explained, foot, open_view
 from bizcharts_pipeline.app.queries.models import all_models
-from bizcharts_pipeline.app.theme import DASH, interval, moment, share
+from bizcharts_pipeline.app.theme import DASH, index_value, interval, moment, share, stance
 from bizcharts_pipeline.app.untrusted import as_markdown
 from bizcharts_pipeline.drift.words import as_record, rising_terms, verdict_sentence
 from bizcharts_pipeline.labels.stances import STANCES
+from bizcharts_pipeline.models.preview import changed_most, in_words, points
 from bizcharts_pipeline.warehouse.drift_reports import VERDICT, DriftRow
 from bizcharts_pipeline.warehouse.model_evaluations import Decision, EvaluationRow
+from bizcharts_pipeline.warehouse.model_previews import ModelPreview, ModelSwitch, held
 from bizcharts_pipeline.warehouse.models import CHAMPION, ModelVersion
 
 SHORT_HASH = 12
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the app's page Models."""
     view = open_view("Models")
     with explained():
         found = all_models(view.database, view.as_of)
@@ -35,6 +38,9 @@ def page() -> None:
             f"The posts are scored by {named}. A model takes over when it is better on posts that no training has "
             "seen. docs/methodology.md has the test."
         )
+    if waiting := held(found.previews):
+        command = f"bizcharts models promote {as_markdown(waiting.model_version)} --reason …"
+        st.warning(f"A better model waits for you, because the index would shift. To switch: {command}")
     st.header("Versions", anchor=False)
     st.dataframe(
         [version_record(each) for each in found.versions], hide_index=True, alt="Model versions, the newest first"
@@ -47,6 +53,7 @@ def page() -> None:
         _confusion(found.evaluations)
     else:
         st.write("No model was measured yet: `make label` some posts, then run `bizcharts run training`.")
+    _switches(found.previews, found.switches)
     _drift(found.drift)
     st.header("Decisions of the gate", anchor=False)
     if found.decisions:
@@ -57,7 +64,8 @@ def page() -> None:
 
 
 def version_record(model: ModelVersion) -> dict[str, Any]:
-    """Return a version as a row of the table; a table's cells are drawn as plain text."""
+    """Return a model's version as a row of the table on the app's page Models; a table's cells are drawn as plain
+    text."""
     return {
         "version": model.model_version,
         "kind": model.kind,
@@ -85,6 +93,42 @@ def _figures(row: EvaluationRow) -> dict[str, Any]:
         "calibration error": share(row.ece),
         "measured": moment(row.evaluated_at),
         "gold": row.gold_version[:SHORT_HASH],
+    }
+
+
+def _switches(rows: tuple[ModelPreview, ...], made: tuple[ModelSwitch, ...]) -> None:
+    """Draw what switches of the model change, or have changed: the newest in words, and tables."""
+    st.header("Switches of the model", anchor=False)
+    if not rows:
+        st.write("No switch was previewed yet: `bizcharts models preview VERSION` shows what a model would change.")
+        return
+    st.markdown(as_markdown(in_words(rows[0])))
+    st.caption(
+        "Both models score the newest posts of the last 14 days. docs/methodology.md says how the shift is found."
+    )
+    published = {each.switched_at: each.published_at for each in made}
+    records = [preview_record(row, published.get(row.made_at)) for row in rows]
+    st.dataframe(records, hide_index=True, alt="Previews and switches of the model, the newest first")
+    if rows[0].changed_most:
+        with st.expander("Posts whose stance changes most"):
+            most = changed_most(rows[0])
+            st.dataframe([dict(zip(most.columns, row, strict=True)) for row in most.rows], hide_index=True)
+
+
+def preview_record(row: ModelPreview, published_at: datetime | None) -> dict[str, Any]:
+    """Return a model's preview as a row of the table on the app's page Models."""
+    return {
+        "made": moment(row.made_at),
+        "model": row.model_version,
+        "in place of": row.champion or DASH,
+        "outcome": row.outcome,
+        "index shift": points(row),
+        "index": DASH if row.shift is None else f"{index_value(row.value_old)} → {index_value(row.value_new)}",
+        "stance": f"{stance(row.stance_old)} → {stance(row.stance_new)}",
+        "posts": row.posts,
+        "other class": share(row.class_changed),
+        "index of its own since": moment(published_at) if published_at else DASH,
+        "not measured": row.reason or "",
     }
 
 

@@ -11,7 +11,7 @@ from bizcharts_pipeline.app.components.posts import STYLE, item_of
 from bizcharts_pipeline.app.queries.moved import moved
 from bizcharts_pipeline.app.theme import change, moment, share, stance
 from bizcharts_pipeline.index.moved import Change, MovedThread
-from bizcharts_pipeline.index.moved_words import terms_in_words, view_in_words
+from bizcharts_pipeline.index.moved_words import missing_in_words, terms_in_words, view_in_words
 from bizcharts_pipeline.settings import Settings
 
 SPANS = {
@@ -36,13 +36,15 @@ the clearer its stance, and copies share the weight of one. So the change is exa
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the app's page "What moved it"."""
     view = open_view("What moved the mood")
     start, end = _moments(view)
     with explained():
         found = moved(view.database, view.settings, start, end, view.as_of)
     st.header(_in_one_sentence(found), anchor=False)
     st.caption(f"From {moment(found.start, view.zone)} to {moment(found.end, view.zone)}.")
+    if missing := missing_in_words(found):
+        st.warning(missing)
     st.html(as_bars("moved by", terms_in_words(found), view.palette, total=found.change))
     for title, parts in (("coin", found.coins), ("general", found.generals), ("scorer", found.scorers)):
         with st.expander(f"By {title}", expanded=title == "coin"):
@@ -110,10 +112,11 @@ def _threads(view: View, found: Change) -> None:
 
 
 def as_item(thread: MovedThread, settings: Settings, *, masked: bool) -> str:
-    """Return a thread as HTML, with what it moved; every word of a stranger in it is escaped."""
+    """Return a thread for the app's page "What moved it" as HTML, with what it moved; every word of a stranger in it
+    is escaped."""
     facts = [
         f"effect {change(thread.effect, 4)}",
-        f"left out, the change differs by {change(-thread.without, 4)}",
+        f"adds {change(thread.without, 4)} to the change, as computed with it and without it",
         f"stance {stance(thread.score)}",
         f"{KINDS[thread.kind]}, of {thread.posted_at:%m-%d %H:%M} UTC",
         ", ".join(thread.coins),

@@ -27,7 +27,7 @@ CHART = "main_chart"
 DEFAULT_RANGE = "1 month"
 TABLE_HOURS = 500
 STATES = {
-    NORMAL: ":material/check_circle: normal",
+    NORMAL: ":material/check_circle: normal: posts and history suffice",
     THIN: ":material/warning: thin: few posts, read with caution",
     CALIBRATING: ":material/hourglass_top: calibrating: too little history to rank in",
     NO_READING: ":material/block: no reading: too few posts",
@@ -39,14 +39,16 @@ HOW_TO_READ = """
   with a probability of 90 %. Where it reaches into another class, the class is *borderline*.
 - **The stance** behind it runs from −1 (all bearish) to +1 (all bullish).
 - In **the chart**, drag to zoom, double-click to see all, click an hour to read its posts. By keyboard: arrows move,
-  plus and minus zoom, 0 shows all, Enter opens the posts. Grey columns are outages: the board was not polled. The bar
-  at the foot marks hours that were computed afterwards, from the archive or by another model: nobody knew them then.
-  The strip below shows how many posts the hour rests on, and which share of its hours were collected.
+  plus and minus zoom, 0 shows all, Enter opens the posts of the newest hour in view. Grey columns are outages: the
+  board was not polled. The bar at the foot marks hours that were computed afterwards, from the archive or by another
+  model: nobody knew them then. Dashed lines mark another model: from there on readers saw its values, and all older
+  ones were computed anew. The strip below shows how many posts the hour rests on, and which share of its hours were
+  collected.
 """
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the app's page Now."""
     view = open_view("Mood of /biz/")
     run_every = None if view.as_of else REFRESH_SECONDS
     st.fragment(_reading, run_every=run_every)(view)
@@ -59,7 +61,7 @@ def page() -> None:
 
 def _reading(view: View) -> None:
     with explained():
-        now = queries.current(view.database, view.as_of)
+        now = queries.current(view.database, view.as_of, view.settings.fear_greed.history_days)
     newest = now.newest
     if newest is None:
         st.markdown(FIRST_RUN)
@@ -70,6 +72,8 @@ def _reading(view: View) -> None:
     with words:
         _in_words(view, newest)
         st.markdown(f":small[{_next_reading(view, now)}]")
+        if now.rescoring:
+            st.info(as_markdown(str(now.rescoring)))
     with st.container(horizontal=True):
         for name, earlier in now.earlier:
             _compared(name, newest, earlier)
@@ -90,8 +94,9 @@ def _in_words(view: View, newest: Reading) -> None:
             st.markdown(as_markdown(reason))
     stances = interval(stance(newest.stance_lo), stance(newest.stance_hi))
     st.markdown(
-        f"Stance {stance(newest.stance)} ({stances}), from {counted(newest.n, 'post')} (effective sample size "
-        f"{newest.n_eff:.0f}); {share(newest.coverage)} of the hours collected."
+        f"Stance {stance(newest.stance)} ({stances}) between −1 (all bearish) and +1 (all bullish), from "
+        f"{counted(newest.n, 'post')} (effective sample size {newest.n_eff:.0f}); {share(newest.coverage)} of the "
+        "hours collected."
     )
     st.markdown(STATES.get(newest.state, as_markdown(newest.state)))
 
@@ -99,7 +104,7 @@ def _in_words(view: View, newest: Reading) -> None:
 def _next_reading(view: View, now: queries.Now) -> str:
     """Show when the current reading ends and the next one comes."""
     assert now.newest
-    end = now.newest.bucket_start + queries.HOUR
+    end = now.newest.ended_at
     if view.as_of:
         return f"Reading of the hour to {moment(end, view.zone)}, by the model {as_markdown(now.newest.model_version)}."
     if now.last_poll is None or view.now - now.last_poll > FRESH:
@@ -114,7 +119,7 @@ def _next_reading(view: View, now: queries.Now) -> str:
         )
     return (
         f"Last poll: {moment(now.last_poll, view.zone)}. The reading is brought up to date every minute, and is final "
-        f"at {moment(end, view.zone)}; then the next hour begins."
+        f"minutes after {moment(end, view.zone)}; then that of the next hour follows."
     )
 
 
@@ -123,8 +128,10 @@ def _compared(name: str, newest: Reading, earlier: Reading | None) -> None:
     difference = newest.value - value if newest.value is not None and value is not None else None
     st.metric(
         name.capitalize(),
-        DASH if value is None else f"{index_value(value)} {label_of(value)}",
-        None if difference is None else f"{change(difference)} since then",
+        DASH if value is None else index_value(value),
+        "no reading"
+        if value is None
+        else label_of(value) + (f"; now {change(difference)}" if difference is not None else ""),
         delta_color="off",
         delta_arrow="off",
         border=True,
@@ -149,7 +156,7 @@ def _chart(view: View, range_name: str) -> None:
 
 
 def as_records(series: queries.Series) -> list[dict[str, Any]]:
-    """Return the newest hours of the chart as rows of a table, the newest first."""
+    """Return the newest hours of the chart as rows of the table on the app's page Now, the newest first."""
 
     def figure(values: Floats, place: int) -> float | None:
         value = float(values[place])

@@ -8,7 +8,7 @@ read only the newest result is kept, and that no longer than pages ask for it, s
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -17,7 +17,6 @@ import duckdb
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.as_of import Revision, revision
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.log import wal
 
 WAIT_SECONDS = 5.0  # for the database; a page then says that it is busy
 KEPT_SECONDS = 600.0  # after a result was asked for last; open pages ask every minute
@@ -45,7 +44,8 @@ class Results:
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, key: object, stamp: object, read: Callable[[], object]) -> object:
-        """Return the result kept for ``key`` if it is of the state ``stamp``, else that of ``read``, which is kept.
+        """Return the result of a page's read kept for ``key`` if it is of the state ``stamp``, else that of ``read``,
+        which is kept.
 
         Reads take turns. What ``read`` raises is passed on.
         """
@@ -77,36 +77,39 @@ _results = Results()
 
 
 def database_of(settings: Settings) -> Database:
-    """Return the installation's database for the pages.
+    """Return the installation's database for the app's pages.
 
     Raises:
         DatabaseUnavailable: there is none; nothing is created. Other :class:`DatabaseError` say what is wrong with it.
     """
-    return replace(Database.existing(settings), wait_seconds=min(WAIT_SECONDS, settings.database_wait_seconds))
+    return Database.existing(settings).waiting(min(WAIT_SECONDS, settings.database_wait_seconds))
 
 
 def once_per_index(read: Read[P, T]) -> CachedRead[P, T]:
-    """Make ``read`` a function of the database that reads again only if an index or coin reading has changed."""
+    """Make ``read``, a query of the app's pages, a function of the database that reads again only if an index or coin
+    reading has changed."""
     return _cached(read, _index_stamp)
 
 
 def once_per_file(read: Read[P, T]) -> CachedRead[P, T]:
-    """Make ``read`` a function of the database that reads again only if the file has changed."""
-    return _cached(read, _file_stamp)
+    """Make ``read``, a query of the app's pages, a function of the database that reads again only if the file has
+    changed."""
+    return _cached(read, lambda database: database.stamp())
 
 
 def kept_per_index(database: Database, key: object, read: Callable[[], T]) -> T:
-    """Return the result of ``read``, which opens the database itself; ``key`` names what it depends on besides.
+    """Return for a page of the app the result of ``read``, which opens the database itself; ``key`` names what it
+    depends on besides.
 
     It is called again only if an index or coin reading has changed. What it raises is passed on.
     """
-    return cast(T, _results.get((key, database.path), _index_stamp(database), read))
+    return cast(T, _results.get((key, database.name), _index_stamp(database), read))
 
 
 def _cached(read: Read[P, T], stamp: Callable[[Database], object]) -> CachedRead[P, T]:
     @wraps(read)
     def cached_read(database: Database, *args: P.args, **kwargs: P.kwargs) -> T:
-        key = (read.__module__, read.__qualname__, database.path, args, tuple(sorted(kwargs.items())))
+        key = (read.__module__, read.__qualname__, database.name, args, tuple(sorted(kwargs.items())))
         found = _results.get(key, stamp(database), lambda: _opened(database, lambda c: read(c, *args, **kwargs)))
         return cast(T, found)
 
@@ -119,17 +122,5 @@ def _opened(database: Database, read: Callable[[duckdb.DuckDBPyConnection], Any]
 
 
 def _index_stamp(database: Database) -> Revision:
-    found = _results.get(("revision", database.path), _file_stamp(database), lambda: _opened(database, revision))
+    found = _results.get(("revision", database.name), database.stamp(), lambda: _opened(database, revision))
     return cast(Revision, found)
-
-
-def _file_stamp(database: Database) -> tuple[int, ...]:
-    """Return a stamp of the file and its write-ahead log: it changes with every write."""
-    stamps: list[int] = []
-    for path in (database.path, wal(database.path)):
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        stamps += [status.st_ino, status.st_mtime_ns, status.st_size]
-    return tuple(stamps)

@@ -36,7 +36,8 @@ class CoinPast:
 
 @once_per_index
 def board(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> tuple[BoardRow, ...]:
-    """Return the coins of the newest day, the most mentioned first; at most :data:`MAX_COINS`."""
+    """Return the coins of the newest day for the app's page Coins, the most mentioned first; at most
+    :data:`MAX_COINS`."""
     readings = coin_board(connection, "day", as_of)
     mentions = sum(each.mentions for each in readings)
     if not readings:
@@ -62,7 +63,7 @@ def coin_past(
     end: datetime,
     as_of: datetime | None,
 ) -> CoinPast:
-    """Return a coin's buckets that begin in ``[start, end)`` (naive UTC), and its prices."""
+    """Return a coin's buckets that begin in ``[start, end)`` (naive UTC), and its prices, for the app's page Coin."""
     readings = coin_series(connection, symbol, bucket, start, end, as_of)
     prices = hourly_prices(connection, symbol, start - DAY, min(end, as_of or end))
     return CoinPast(tuple(readings), tuple(prices))

@@ -7,7 +7,8 @@ from bizcharts_pipeline.lab.report import Report, stored_report
 
 
 def backtest(home: Path, as_of: datetime | None) -> Report | None:
-    """Return the newest report, or the one made as of ``as_of`` (naive UTC); ``None``: there is none.
+    """Return for the app's page Lab the newest report, or the one made as of ``as_of`` (naive UTC); ``None``: there is
+    none.
 
     Raises:
         LabError: it cannot be read.

@@ -10,6 +10,6 @@ from bizcharts_pipeline.warehouse.database import Database
 
 
 def moved(database: Database, settings: Settings, start: datetime, end: datetime, as_of: datetime | None) -> Change:
-    """Return :func:`explain_moved`, which also says what is raised."""
+    """Return for the app's page "What moved it" the result of :func:`explain_moved`, which also says what is raised."""
     key = ("moved", start, end, as_of)
     return kept_per_index(database, key, lambda: explain_moved(database, settings, start, end, as_of))

@@ -16,7 +16,8 @@ MAX_POSTS = 100
 def posts_of_hour(
     connection: duckdb.DuckDBPyConnection, hour: datetime, model_version: str, as_of: datetime | None
 ) -> PostsFound:
-    """Return the posts made in the hour that begins at ``hour`` (naive UTC), as ``model_version`` scored them."""
+    """Return for the app's page the posts made in the hour that begins at ``hour`` (naive UTC), as ``model_version``
+    scored them."""
     return posts_between(connection, hour, hour + HOUR, model_version, MAX_POSTS, as_of)
 
 
@@ -24,5 +25,6 @@ def posts_of_hour(
 def picture_labels(
     connection: duckdb.DuckDBPyConnection, thread_ids: tuple[int, ...], as_of: datetime | None
 ) -> dict[int, PictureLabels]:
-    """Return how people labelled other posts with nearly the same picture, by thread."""
+    """Return for the posts on the app's page how people labelled other posts with nearly the same picture, by
+    thread."""
     return labels_of_pictures(connection, thread_ids, as_of)

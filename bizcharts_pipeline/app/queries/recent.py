@@ -31,7 +31,7 @@ class Copies:
 def generals_of(
     database: Database, parameters: FearGreedSettings, length: timedelta, as_of: datetime | None
 ) -> list[General]:
-    """Return the generals of the last ``length``, and the other threads."""
+    """Return for the app's page Generals the generals of the last ``length``, and the other threads."""
     return _view(
         database, parameters, length, as_of, "generals", lambda r: generals(r, NON_CRYPTO_GENERALS, parameters.interval)
     )
@@ -40,14 +40,14 @@ def generals_of(
 def signs_of(
     database: Database, parameters: FearGreedSettings, length: timedelta, as_of: datetime | None
 ) -> list[CoinSigns]:
-    """Return the signs of shilling of the coins named in the last ``length``."""
+    """Return for the app's page Coins the signs of shilling of the coins named in the last ``length``."""
     return _view(
         database, parameters, length, as_of, "signs", lambda r: coin_signs(r, NON_CRYPTO_GENERALS, parameters.interval)
     )
 
 
 def copies_of(database: Database, parameters: FearGreedSettings, length: timedelta, as_of: datetime | None) -> Copies:
-    """Return the groups of near-duplicates of the last ``length``."""
+    """Return for the app's page Copies the groups of near-duplicates of the last ``length``."""
 
     def read() -> Copies:
         recent = _load(database, parameters, length, as_of)

@@ -13,8 +13,8 @@ _SDKS: dict[Name, str] = {"openai": "openai", "gemini": "google.genai"}
 
 
 def open_providers(settings: Settings) -> dict[str, Provider | BatchProvider]:
-    """Return the configured providers that have a key, by name, in the order of ``settings.auto_labels.providers``;
-    :func:`missing_keys` lists the others.
+    """Return the configured providers of labels that have a key, by name, in the order of
+    ``settings.auto_labels.providers``; :func:`missing_keys` lists the others.
 
     Keys and addresses are read from the environment at the time of the call. The caller closes each provider. A
     provider with the endpoint ``batch`` is a :class:`BatchProvider`.
@@ -34,7 +34,7 @@ def open_providers(settings: Settings) -> dict[str, Provider | BatchProvider]:
 
 
 def require_sdks(names: Iterable[Name]) -> None:
-    """Check that the SDKs of these providers are installed.
+    """Check that the SDKs of these providers of labels are installed.
 
     Raises:
         SdkMissing: one is missing; the message says how to install it.
@@ -54,7 +54,7 @@ def _is_installed(module: str) -> bool:
 
 
 def missing_keys(settings: Settings) -> list[str]:
-    """Return, for each configured provider without an API key, a hint how to set it."""
+    """Return, for each configured provider of labels without an API key, a hint how to set it."""
     return list(_missing(settings).values())
 
 

@@ -29,12 +29,12 @@ class Access:
 
 
 def address(provider: Provider) -> str:
-    """Return the address of ``provider``, unvalidated."""
+    """Return the address of a provider of labels, unvalidated."""
     return (os.environ.get(URL_VARIABLES[provider]) or _DEFAULTS[provider]).strip().rstrip("/")
 
 
 def access(provider: Provider) -> Access:
-    """Return address and key of ``provider``; a service on loopback needs no key.
+    """Return address and key of a provider of labels; a service on loopback needs no key.
 
     Raises:
         KeyMissing: no key is set; the message names the variable.

@@ -17,7 +17,8 @@ Batch = TypeVar("Batch")
 
 
 def called(send: Callable[[], Result], refusal: Callable[[Exception], BatchError], *, submitting: bool) -> Result:
-    """Return the result of ``send``; a failed read call is retried, a submission is not.
+    """Return the result of the call ``send`` to a labelling service's batch API; a failed read call is retried, a
+    submission is not.
 
     Raises:
         BatchError: the SDK's last exception, converted by ``refusal``; or raised by ``send`` itself.
@@ -36,7 +37,7 @@ def called(send: Callable[[], Result], refusal: Callable[[Exception], BatchError
 
 
 def first_that(batches: Iterable[Batch], carries: Callable[[Batch], bool], service: str) -> Batch | None:
-    """Return the first of the service's batches for which ``carries`` is true.
+    """Return the first of the labelling service's batches for which ``carries`` is true.
 
     Raises:
         BatchError: there are too many batches to search.
@@ -54,5 +55,5 @@ def first_that(batches: Iterable[Batch], carries: Callable[[Batch], bool], servi
 
 
 def unknown(message: str) -> BatchError:
-    """Return the error for a batch that may or may not exist."""
+    """Return the error for a batch of labels that may or may not exist."""
     return BatchError(message, BatchState.RUNNING)

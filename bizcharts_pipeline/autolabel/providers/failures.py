@@ -18,8 +18,7 @@ import httpx2
 
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome
 from bizcharts_pipeline.autolabel.providers.access import URL_VARIABLES
-from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.http.session import http_date
+from bizcharts_pipeline.http.dates import retry_after_seconds
 from bizcharts_pipeline.settings import Provider
 
 # Sent after a wait for the answer, above all by gateways: the request may have been processed and billed.
@@ -69,7 +68,7 @@ class Refusal:
 
 
 def failure(provider: Provider, refusal: Refusal) -> Answer:
-    """Return the answer for ``refusal`` of ``provider``."""
+    """Return the answer for a ``refusal`` by the labelling service ``provider``."""
     error = _error_of(refusal.body)
     message = _text(error.get("message")) or refusal.body or "without explanation"
     address = refusal.address or URL_VARIABLES[provider]
@@ -94,7 +93,7 @@ def failure(provider: Provider, refusal: Refusal) -> Answer:
 
 
 def lost(error: BaseException) -> Answer | None:
-    """Return the answer for a failed exchange; ``None`` if ``error`` is not a transport error.
+    """Return the answer for a failed exchange with a labelling service; ``None`` if ``error`` is not a transport error.
 
     Before the connection is established nothing can have been billed; afterwards the request may have been served.
     """
@@ -168,10 +167,7 @@ def _retry_after(headers: Mapping[str, str], error: dict[str, Any]) -> float | N
     if (milliseconds := _seconds(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     if wished := headers.get("retry-after"):
-        if (seconds := _seconds(wished)) is not None:
-            return seconds
-        until, served = http_date(wished), http_date(headers.get("date", ""))
-        return max(0.0, (until - (served or utc_now())).total_seconds()) if until else None
+        return retry_after_seconds(wished, headers.get("date"))
     delays = (_text(detail.get("retryDelay")) for detail in _list(error.get("details")) if isinstance(detail, dict))
     return next((seconds for delay in delays if delay and (seconds := _seconds(delay.rstrip("s"))) is not None), None)
 

@@ -93,7 +93,7 @@ class GeminiProvider(_Gemini):
         super().__init__(access, model, seconds, seconds, MAX_ANSWER_BYTES, connections)
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, and return the answer."""
+        """Send Gemini one request for a label, once, and return the answer."""
         from bizcharts_pipeline.autolabel.providers.replies import gemini_answer, safe
 
         def generate(options: "HttpOptions | None") -> Any:
@@ -129,7 +129,7 @@ class GeminiBatches(_Gemini):
         super().__init__(access, model, max(SECONDS, seconds), seconds, MAX_OUTPUT_BYTES, connections=2)
 
     def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
-        """Create a batch that carries ``run_key``; return its name."""
+        """Create a batch of requests for labels at Gemini that carries ``run_key``; return its name."""
         from google.genai import types
 
         if sum(question.batch_bytes(prompt) for question in questions) > MAX_INLINE_BYTES:
@@ -149,7 +149,7 @@ class GeminiBatches(_Gemini):
         return _name(job)
 
     def find(self, run_key: str) -> str | None:
-        """Return the name of the batch that carries ``run_key``, if the service has one."""
+        """Return the name of Gemini's batch that carries ``run_key``, if the service has one."""
         from google.genai import types
 
         def search(options: "HttpOptions | None") -> str | None:
@@ -160,20 +160,20 @@ class GeminiBatches(_Gemini):
         return self._call(search)
 
     def state(self, batch_id: str) -> BatchState:
-        """Return the state of the batch."""
+        """Return the state of Gemini's batch of labels."""
         state = _state(self._job(batch_id))
         if state is None:
             raise unknown("Gemini's response has no known batch state; try again later.")
         return state
 
     def reason(self, batch_id: str) -> str:
-        """Return the service's reason for failing a batch; empty if it cannot be read."""
+        """Return Gemini's reason for failing a batch of labels; empty if it cannot be read."""
         from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
 
         return one_line(scrubbed(_failure_message(self._operation(batch_id)), self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        """Yield question key and answer of each result of the batch."""
+        """Yield question key and answer of each result of Gemini's batch of labels."""
         from bizcharts_pipeline.autolabel.providers.replies import safe
 
         job = self._job(batch_id)
@@ -185,7 +185,8 @@ class GeminiBatches(_Gemini):
             yield (response.metadata or {}).get("key", ""), safe(answer, self._key)
 
     def answered(self, batch_id: str) -> int:
-        """Return the number of requests that must have a response; for a succeeded batch, a response or an error."""
+        """Return how many requests of the batch of labels Gemini says it has answered: its results must have a
+        response to each of them; if the batch succeeded, a response or an error."""
         metadata = self._operation(batch_id).get("metadata")
         counts = metadata.get("batchStats") if isinstance(metadata, dict) else None
         if not isinstance(metadata, dict) or not isinstance(counts, dict):
@@ -234,7 +235,8 @@ class GeminiBatches(_Gemini):
 
 
 def gemini_failure(error: Exception, *, gateway: bool = False) -> Answer:
-    """Return the answer for an exception of the SDK. ``gateway``: it is not from the service's own host."""
+    """Return the labelling answer for an exception of Gemini's SDK. ``gateway``: it is not from the service's own
+    host."""
     from google.genai import errors
 
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure, lost

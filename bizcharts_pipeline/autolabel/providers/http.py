@@ -30,7 +30,7 @@ class ResponseTooLarge(httpx2.TransportError):
 
 
 def http_client(url: str, *, seconds: float, wait: float, max_bytes: int, connections: int) -> httpx2.Client:
-    """Return a client for the host of ``url``; thread-safe.
+    """Return the HTTP client of a labelling service's SDK for the host of ``url``; thread-safe.
 
     Args:
         url: address of the service; determines the proxy.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 
 MIN_COVERED = 0.5  # minimum share of the probability on the three classes
+MOST_COVERED = 1.01  # more are no probabilities
 LEAST = 1e-9  # probability of a class that an answer does not name at all
 _ROUNDING = 1e-3  # by which a log-probability may exceed 0
 MAX_AMBIGUOUS = 0.01  # maximum share of it on alternatives that fit two classes
@@ -29,7 +30,8 @@ class Token:
 
 
 def probabilities(content: str, label: Stance, tokens: Sequence[Token]) -> tuple[float, float, float] | None:
-    """Return the probabilities of bearish, neutral, bullish; ``None`` if the tokens do not determine them.
+    """Return the probabilities of bearish, neutral, bullish from the tokens of a labelling model's answer; ``None`` if
+    they do not determine them.
 
     Args:
         content: the answer's text, the JSON that names ``label``.
@@ -63,21 +65,24 @@ def probabilities(content: str, label: Stance, tokens: Sequence[Token]) -> tuple
 
 
 def begins_several(token: Token) -> bool:
-    """Return whether several classes begin with this token, but not all."""
+    """Return whether several classes begin with this token of a labelling model's answer, but not all."""
     return 1 < len(_possible(token.text)) < len(STANCES)
 
 
 def first_token_probabilities(token: Token) -> tuple[float, float, float] | None:
-    """Return the probabilities of bearish, neutral, bullish from the first token of an answer that is the class alone.
+    """Return the probabilities of bearish, neutral, bullish from the first token of a model's answer that is the class
+    alone.
 
-    ``None`` if they do not determine them: a value is no log-probability, or the classes have less than
-    ``MIN_COVERED`` together. A class that is not among the alternatives gets what is left of the probability, at most
-    that of the least likely alternative, and at least ``LEAST``.
+    ``None`` if they do not determine them: a value is no log-probability, all together exceed 1, or the classes have
+    less than ``MIN_COVERED`` together. A class that is not among the alternatives gets what is left of the probability,
+    at most that of the least likely alternative, and at least ``LEAST``.
     """
     logs = {**dict(token.alternatives), token.text: token.logprob}
     if not all(logprob <= _ROUNDING for logprob in logs.values()):  # NaN is refused too
         return None
     offered = {text: math.exp(logprob) for text, logprob in logs.items()}
+    if sum(offered.values()) > 1 + _ROUNDING * len(offered):
+        return None
     mass = dict.fromkeys(STANCES, 0.0)
     for text, share in offered.items():
         if len(possible := _possible(text)) == 1:
@@ -102,7 +107,7 @@ def _share(logprob: float) -> float:
 
 def _normalised(mass: dict[Stance, float], ambiguous: float) -> tuple[float, float, float] | None:
     total = sum(mass.values())
-    if not (math.isfinite(total) and total >= MIN_COVERED and ambiguous <= MAX_AMBIGUOUS * total):
+    if not (MIN_COVERED <= total <= MOST_COVERED and ambiguous <= MAX_AMBIGUOUS * total):
         return None
     bearish, neutral, bullish = (mass[stance] / total for stance in STANCES)
     return bearish, neutral, bullish

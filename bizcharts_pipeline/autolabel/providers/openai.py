@@ -47,7 +47,7 @@ class OpenAIProvider:
             self._create = self._client.chat.completions.with_raw_response.create
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, and return the answer."""
+        """Send OpenAI one request for a label, once, and return the answer."""
         from bizcharts_pipeline.autolabel.providers.replies import chat_answer, decision_answer, safe
 
         decisions = self.endpoint == "decisions"
@@ -64,12 +64,12 @@ class OpenAIProvider:
         return safe(answer, self._key)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to OpenAI."""
         self._client.close()
 
 
 def openai_client(access: Access, seconds: float, wait: float, max_bytes: int, connections: int) -> "OpenAI":
-    """Return the SDK's client, which sends every request once; see :func:`http_client` for the limits."""
+    """Return the client of OpenAI's SDK, which sends every request once; see :func:`http_client` for the limits."""
     from openai import OpenAI
 
     from bizcharts_pipeline.autolabel.providers.http import http_client
@@ -79,8 +79,8 @@ def openai_client(access: Access, seconds: float, wait: float, max_bytes: int, c
 
 
 def openai_failure(error: Exception, *, gateway: bool = False, address: str = "", model: str = "") -> Answer:
-    """Return the answer for an exception of the SDK. ``gateway``: it is not from the service's own host. ``address``
-    and ``model``: as in :class:`Refusal`."""
+    """Return the labelling answer for an exception of OpenAI's SDK. ``gateway``: it is not from the service's own
+    host. ``address`` and ``model``: as in :class:`Refusal`."""
     import openai
 
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure, lost
@@ -94,7 +94,7 @@ def openai_failure(error: Exception, *, gateway: bool = False, address: str = ""
 
 
 def chat_request(model: str, prompt: Prompt, question: Question) -> dict[str, Any]:
-    """Return the body of a chat completion, also used in the Batch API."""
+    """Return the body of a chat completion that asks for a label, also used in the Batch API."""
     content: list[dict[str, Any]] = [{"type": "text", "text": question.text}]
     if question.image is not None:
         content.append({"type": "image_url", "image_url": {"url": _data_url(question.image), "detail": "low"}})
@@ -111,7 +111,8 @@ def chat_request(model: str, prompt: Prompt, question: Question) -> dict[str, An
 
 
 def decision_request(model: str, prompt: Prompt, question: Question) -> dict[str, Any]:
-    """Return the body of a decision. The instruction is part of the question, so the input is the post alone."""
+    """Return the body of a request for a label to OpenAI's endpoint ``decisions``. The instruction is part of its
+    question, so the input is the post alone."""
     content: list[dict[str, Any]] = [{"type": "input_text", "text": question.text}]
     if question.image is not None:
         content.append({"type": "input_image", "image_url": _data_url(question.image), "detail": "low"})

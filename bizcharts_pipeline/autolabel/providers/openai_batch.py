@@ -48,7 +48,7 @@ class OpenAIBatches:
         self._client = openai_client(access, max(SECONDS, seconds), seconds, MAX_OUTPUT_BYTES, connections=2)
 
     def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
-        """Upload and create a batch that carries ``run_key``; return its id."""
+        """Upload and create a batch of requests for labels at OpenAI that carries ``run_key``; return its id."""
         if len(questions) > MAX_REQUESTS:
             raise BatchError(f"{len(questions):,} requests are too many for a batch.", BatchState.OVERSIZED)
         lines = bytearray()
@@ -70,7 +70,7 @@ class OpenAIBatches:
         return _identifier(batch)
 
     def find(self, run_key: str) -> str | None:
-        """Return the id of the batch that carries ``run_key``, if the service has one."""
+        """Return the id of OpenAI's batch that carries ``run_key``, if the service has one."""
 
         def search() -> str | None:
             batches = self._client.batches.list(limit=100)
@@ -80,7 +80,7 @@ class OpenAIBatches:
         return self._call(search)
 
     def state(self, batch_id: str) -> BatchState:
-        """Return the state of the batch."""
+        """Return the state of OpenAI's batch of labels."""
         batch = self._batch(batch_id)
         state = _STATES.get(batch.status)
         if state is None:
@@ -91,7 +91,7 @@ class OpenAIBatches:
         return state
 
     def reason(self, batch_id: str) -> str:
-        """Return the service's reason for failing a batch."""
+        """Return OpenAI's reason for failing a batch of labels."""
         from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
 
         batch = self._batch(batch_id)
@@ -103,7 +103,7 @@ class OpenAIBatches:
         return one_line(scrubbed("; ".join(said[:MAX_REASONS]) + more, self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        """Yield question key and answer of each result in the output and error files.
+        """Yield question key and answer of each result in the output and error files of OpenAI's batch of labels.
 
         A truncated last line is skipped: the file is still incomplete, which :meth:`answered` reveals.
         """
@@ -118,8 +118,8 @@ class OpenAIBatches:
                         yield self._read(line)
 
     def answered(self, batch_id: str) -> int:
-        """Return the number of requests that must have a line in the output file or, for a completed batch, in the
-        error file.
+        """Return the number of requests of OpenAI's batch of labels that must have a line in the output file or, for a
+        completed batch, in the error file.
 
         Failed requests of an expired or cancelled batch may have none.
         """
@@ -130,7 +130,7 @@ class OpenAIBatches:
         return (counts.completed or 0) + ((counts.failed or 0) if batch.status == "completed" else 0)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to OpenAI."""
         self._client.close()
 
     def _upload(self, lines: bytes) -> str:

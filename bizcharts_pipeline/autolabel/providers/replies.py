@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Annotated, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from bizcharts_pipeline.autolabel.protocol import Answer, ConfidenceSource, Outcome, Usage
@@ -17,6 +17,7 @@ from bizcharts_pipeline.autolabel.providers.logprobs import (
     first_token_probabilities,
     probabilities,
 )
+from bizcharts_pipeline.core.blanking import blank_text
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 from bizcharts_pipeline.settings import Provider
 
@@ -25,7 +26,8 @@ _DETAIL_CHARACTERS = 300
 _KEYS = re.compile(r"\bsk-[\w*.-]{6,}|\bAIza[\w*-]{6,}|\b[Bb]earer\s+[\w*.~+/=-]{6,}")
 _MIN_KEY = 8  # a shorter one, as a test service may use, occurs in ordinary text
 
-Tokens = Annotated[int, Field(ge=0, le=10**9)]
+# A report of more is as doubtful with this number, and the ledger's integers hold no more.
+Tokens = Annotated[int, Field(ge=0), AfterValidator(lambda tokens: min(tokens, 10**15))]
 Model = TypeVar("Model", bound=BaseModel)
 
 # Gemini's finish reasons that mean a filter, in the order of its documentation.
@@ -38,7 +40,7 @@ _ACCOUNT_LIMITED = "PUP_LIMITED_DISABLED"
 
 class _Alternative(BaseModel):
     token: str
-    logprob: float
+    logprob: float = Field(strict=True)  # or `false` would be certainty
 
 
 class _Token(_Alternative):
@@ -143,21 +145,23 @@ class _Generated(_Gemini):
 
 
 def scrubbed(text: str, key: str) -> str:
-    """Return ``text`` without ``key`` and anything similar to a key, as services repeat keys in their messages."""
+    """Return the ``text`` of a labelling service without ``key``, the other keys of this machine, and anything similar
+    to a key, as services repeat keys in their messages."""
     if len(key) >= _MIN_KEY:
         text = text.replace(key, "[key]")
-    return _KEYS.sub("[key]", text)
+    return _KEYS.sub("[key]", blank_text(text))
 
 
 def one_line(text: str) -> str:
-    """Return the beginning of ``text`` as a single printable line."""
+    """Return the beginning of a labelling service's ``text`` as a single printable line."""
     return " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _DETAIL_CHARACTERS]).split())[
         :_DETAIL_CHARACTERS
     ]
 
 
 def safe(answer: Answer, key: str) -> Answer:
-    """Return ``answer`` in storable form: without keys, with the raw text truncated and the detail in one line."""
+    """Return a labelling model's ``answer`` in storable form: without API keys, with the raw text truncated and the
+    detail in one line."""
     return replace(
         answer,
         raw=scrubbed(answer.raw, key)[:RAW_CHARACTERS],
@@ -168,7 +172,7 @@ def safe(answer: Answer, key: str) -> Answer:
 
 
 def chat_answer(body: str, request_id: str | None = None) -> Answer:
-    """Parse the body of an OpenAI chat completion."""
+    """Parse the body of an OpenAI chat completion with a label."""
     said, completion = _opened("openai", _Completion, body, "choices", request_id)
     if completion is None:
         return said
@@ -189,7 +193,7 @@ def chat_answer(body: str, request_id: str | None = None) -> Answer:
 
 
 def first_token_answer(body: str, request_id: str | None = None) -> Answer:
-    """Parse the body of a chat completion of one token, asked of a model that answers with the class alone."""
+    """Parse the body of a chat completion of one token, asked of a model that answers with the label alone."""
     said, completion = _opened("openai", _Completion, body, "choices", request_id)
     if completion is None:
         return replace(said, outcome=Outcome.UNUSABLE) if said.outcome is Outcome.MALFORMED else said
@@ -213,7 +217,7 @@ def first_token_answer(body: str, request_id: str | None = None) -> Answer:
 
 
 def decision_answer(body: str, request_id: str | None = None) -> Answer:
-    """Parse the body of an OpenAI decision with one choice question."""
+    """Parse the body of an OpenAI decision with one choice question about a label."""
     said, decision = _opened("openai", _Decision, body, "answers", request_id)
     if decision is None:
         return said
@@ -229,7 +233,8 @@ def decision_answer(body: str, request_id: str | None = None) -> Answer:
 
 
 def gemini_answer(body: str) -> Answer:
-    """Parse the body of Gemini's generateContent. A blocked answer is not an error there: the text is absent."""
+    """Parse the body of Gemini's generateContent with a label. A blocked answer is not an error there: the text is
+    absent."""
     said, generated = _opened("gemini", _Generated, body, "candidates")
     if generated is None:
         return said

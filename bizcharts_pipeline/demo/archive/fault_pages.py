@@ -2,7 +2,7 @@
 
 
 def cloudflare(title: str) -> bytes:
-    """Return Cloudflare's page in front of a site, without any content of the site."""
+    """Return the page of Cloudflare that the simulated archive answers with in place of a page of its own."""
     return (
         f'<!DOCTYPE html><html lang="en-US"><head><title>{title}</title><meta name="robots" content="noindex">'
         '</head><body class="no-js"><div class="main-wrapper" role="main"><div class="main-content">'

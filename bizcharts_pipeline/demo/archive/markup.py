@@ -50,13 +50,14 @@ class Markup(ABC):
         self.generation, self.board, self.image_url, self.ghost = generation, board, image_url, ghost
 
     def results(self, title: str, posts: Iterable[ArchivePost], steps: Sequence[tuple[str, str]]) -> str:
-        """Return a page of search results; ``steps`` are the names and addresses of the links at its foot."""
+        """Return the simulated archive's page of search results; ``steps`` are the names and addresses of the links at
+        its foot."""
         found = "".join(self.post(post, result=True) for post in posts)
         heading = f"<h2>{html.escape(title)}</h2>"
         return self.document(heading + (found or "<p>No posts found</p>") + self.navigation("View posts", steps))
 
     def index(self, entries: Iterable[IndexEntry], steps: Sequence[tuple[str, str]]) -> str:
-        """Return a page of the index."""
+        """Return a page of the simulated archive's index."""
         body = "".join(
             self.opening(entry.opening, entry.omitted, len(entry.last), index=True)
             + "".join(map(self.post, entry.last))
@@ -66,13 +67,14 @@ class Markup(ABC):
         return self.document(body + self.navigation("View pages", steps))
 
     def thread(self, opening: ArchivePost | None, replies: Sequence[ArchivePost], thread_id: int) -> str:
-        """Return a thread's page; ``opening`` is ``None`` if the page lacks the opening post."""
+        """Return the simulated archive's page of a thread; ``opening`` is ``None`` if the page lacks the opening
+        post."""
         body = self.opening(opening, 0, len(replies)) if opening else ""
         body += "".join(map(self.post, replies)) + self.reply_form(thread_id) + self.rule()
         return self.document(body, subject=opening.subject if opening else None)
 
     def error(self, cause: str) -> str:
-        """Return Fuuka's error page."""
+        """Return the simulated archive's error page, which is Fuuka's."""
         body = f'<div class="error container"><h2>Error!</h2><ul><li>{html.escape(cause)}</li></ul></div>'
         return f"{self.head()}<body><h1>/{self.board}/ - {TITLE}</h1>{body}</body></html>"
 
@@ -98,12 +100,12 @@ class Markup(ABC):
     def rule(self) -> str: ...
 
     def address(self, post: ArchivePost) -> str:
-        """Return the link to a post within its thread; an opening post's link has no anchor."""
+        """Return the simulated archive's link to a post within its thread; an opening post's link has no anchor."""
         thread = f"/{self.board}/thread/{'S' if self.ghost else ''}{post.thread_id}"
         return thread if post.opening else f"{thread}#{anchor(post)}"
 
     def files(self, post: ArchivePost, file: ArchiveFile) -> tuple[str, str]:
-        """Return the addresses of the full picture and its thumbnail."""
+        """Return the addresses of the full picture and its thumbnail at the simulated archive."""
         thumbnail = f"{self.image_base}{image_path(self.board, post.thread_id, file.stem, 's.jpg')}"
         if file.state == "foreign":
             return f"{_BOARD_IMAGES}/{self.board}/{file.stem}{file.extension}", thumbnail
@@ -122,7 +124,8 @@ class Html5(Markup):
         return self.generation == "C"
 
     def tag(self, name: str, /, **attributes: str | int) -> str:
-        """Return a start tag; attributes are quoted if necessary, in C always."""
+        """Return a start tag of the simulated archive's pages. Attribute values are quoted where HTML requires it; in
+        generation C, always."""
         parts = [name]
         for key, value in attributes.items():
             text = html.escape(str(value))
@@ -131,7 +134,7 @@ class Html5(Markup):
         return f"<{' '.join(parts)}>"
 
     def end(self, *names: str) -> str:
-        """Return end tags, which B omits."""
+        """Return end tags of the simulated archive's pages, which generation B omits."""
         return "".join(f"</{name}>" for name in names) if self.quoted else ""
 
     def document(self, content: str, *, subject: str | None = None) -> str:
@@ -244,18 +247,19 @@ class Html5(Markup):
 
 
 def anchor(post: ArchivePost) -> str:
-    """Return a post's anchor on its page."""
+    """Return a post's anchor on its page of the simulated archive."""
     return f"p{post.number}_{post.ghost}" if post.ghost else f"p{post.number}"
 
 
 def image_path(board: str, thread_id: int, stem: str, ending: str) -> str:
-    """Return the path of a picture or thumbnail (``ending`` 's.jpg'), from its thread's number of nine digits."""
+    """Return the simulated archive's path of a picture or thumbnail (``ending`` 's.jpg'), from its thread's number of
+    nine digits."""
     number = f"{thread_id:09d}"
     return f"/data/{board}/{'thumb' if ending == 's.jpg' else 'img'}/{number[:4]}/{number[4:6]}/{stem}{ending}"
 
 
 def file_line(file: ArchiveFile) -> str:
-    """Return the file line of a post: size, dimensions and the poster's file name."""
+    """Return the file line of a post in the simulated archive: size, dimensions and the poster's file name."""
     if file.size < 1024:
         size = f"{file.size} B"
     elif file.size < 2**20:
@@ -266,7 +270,7 @@ def file_line(file: ArchiveFile) -> str:
 
 
 def icons(post: ArchivePost) -> list[tuple[str, str, str]]:
-    """Return the icons of a post: name, picture and title of each."""
+    """Return the icons of a post in the simulated archive: name, picture and title of each."""
     marks = {
         "[DELETED]": post.deleted,
         "[SPOILER]": post.spoiler,
@@ -281,7 +285,7 @@ def omitted_line(count: int) -> str:
 
 
 def mailto(mail: str) -> str:
-    """Return a mail link; Cloudflare obfuscates valid addresses in links too."""
+    """Return a mail link of the simulated archive; Cloudflare obfuscates valid addresses in links too."""
     return f"/cdn-cgi/l/email-protection#{_coded(mail)}" if ADDRESS.fullmatch(mail) else f"mailto:{mail}"
 
 

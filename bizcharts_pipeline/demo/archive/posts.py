@@ -144,13 +144,14 @@ class Holdings:
         self._thread_ends = np.searchsorted(self.thread[self._by_thread], np.arange(len(self.threads) + 1))
 
     def positions(self, place: int, now: int) -> Integers:
-        """Return the positions of the posts, in order, that the thread at ``place`` had at Unix second ``now``."""
+        """Return the positions of the simulated archive's posts, in order, that the thread at ``place`` had at Unix
+        second ``now``."""
         found: Integers = self._by_thread[self._thread_ends[place] : self._thread_ends[place + 1]]
         there: Integers = found[self.posted[found] <= now]
         return there
 
     def position(self, number: int, ghost: int = 0) -> int | None:
-        """Return the position of a post; ``None`` if it does not exist."""
+        """Return the position of a post in the simulated archive; ``None`` if it does not exist."""
         found = int(np.searchsorted(self.number, number))
         while found < len(self.number) and self.number[found] == number:
             if self.ghost[found] == ghost:
@@ -159,8 +160,8 @@ class Holdings:
         return None
 
     def with_file(self, stem: str, now: int) -> tuple[ArchivePost, WorldThread] | None:
-        """Return the post whose file the archive stores as ``stem``, and a thread from which :func:`picture` draws
-        it."""
+        """Return the post whose file the simulated archive stores as ``stem``, and a thread from which :func:`picture`
+        draws it."""
         second, posted = int(stem[:10]), self.posted[self.by_posted]
         first, last = np.searchsorted(posted, [second, second + 1])
         for position in self.by_posted[first:last].tolist() if second <= now else []:
@@ -171,13 +172,13 @@ class Holdings:
         return None
 
     def comment(self, position: int) -> str:
-        """Return a post's text as the board's HTML."""
+        """Return the text of a post in the simulated archive as the board's HTML."""
         thread, count = self.threads[self.thread[position]], int(self.count[position])
         text = thread.html if self.opening[position] else _reply(thread.thread_id, count)
         return text + _ADDRESS if self.addressed[position] else text
 
     def post(self, position: int) -> ArchivePost:
-        """Return the complete post at a position."""
+        """Return the complete post at a position in the simulated archive."""
         thread, opening = self.threads[self.thread[position]], bool(self.opening[position])
         number, ghost = int(self.number[position]), int(self.ghost[position])
         rng = random.Random(f"bizcharts-archive-{number}-{ghost}")
@@ -255,7 +256,8 @@ class Holdings:
 
 
 def chance(numbers: Integers, purpose: str) -> Floats:
-    """Return a deterministic draw from [0, 1) for each number and ``purpose``, using the mixing steps of splitmix64."""
+    """Return for the simulated archive a deterministic draw from [0, 1) for each number and ``purpose``, using the
+    mixing steps of splitmix64."""
     mixed = numbers.astype(np.uint64) + np.uint64(zlib.crc32(purpose.encode()) << 31)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -297,7 +299,8 @@ def _stored(posted: Integers, wrong_before: datetime | None) -> Integers:
 
 
 def new_york_offset(epoch: int) -> int:
-    """Return New York's offset from UTC in seconds at a Unix second: -18000 or -14400."""
+    """Return New York's offset from UTC in seconds, by which the simulated archive's times are wrong, at a Unix
+    second: -18000 or -14400."""
     offset = datetime.fromtimestamp(epoch, NEW_YORK).utcoffset()
     assert offset is not None
     return int(offset.total_seconds())

@@ -51,16 +51,16 @@ class Query:
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
-        """The part of the query that all pages of one search share."""
+        """The part of a search of the simulated archive that all its pages share."""
         return tuple(sorted(self.fields.items()))
 
     @property
     def is_empty(self) -> bool:
-        """Whether all text fields are empty."""
+        """Whether all text fields of a search of the simulated archive are empty."""
         return not any(self.fields.get(name, "").strip() for name in TEXT_FIELDS)
 
     def title(self) -> str:
-        """Return the heading's text: all search terms."""
+        """Return the heading's text of a search of the simulated archive: all search terms."""
         asked = [self.fields.get("search_text", "")]
         for name in (*TEXT_FIELDS[1:], *_DATES):
             if value := self.fields.get(name):
@@ -71,7 +71,8 @@ class Query:
 
 
 def read_query(query: str) -> Query:
-    """Parse a query string. The simple form (``task=search``) has only the text and the offset."""
+    """Parse the query string of a search of the simulated archive. The simple form (``task=search``) has only the text
+    and the offset."""
     values = dict(parse_qsl(query, keep_blank_values=True))
     task = values.get("task", "")
     known = ("search_text",) if task == "search" else (*TEXT_FIELDS, *_DATES, *_CHOICES, "ghost")
@@ -83,12 +84,14 @@ def read_query(query: str) -> Query:
 
 
 def natural(text: str) -> int | None:
-    """Return ``text`` as a number; ``None`` if it is not a number or too long for a post number."""
+    """Return ``text`` of a request to the simulated archive as a number; ``None`` if it is not a number or too long
+    for a post number."""
     return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
 def find(holdings: Holdings, query: Query, now: int, clock: ZoneInfo) -> Integers:
-    """Return the positions of the posts that match ``query`` at Unix second ``now``, in order, at most 5,000.
+    """Return the positions of the posts in the simulated archive that match ``query`` at Unix second ``now``, in
+    order, at most 5,000.
 
     Dates are exclusive bounds at midnight in the zone ``clock``, compared with the stored times: posts of the end date,
     and posts of exactly the first second of the start date, are not found. Malformed dates are ignored.
@@ -156,7 +159,7 @@ def _has_file(post: ArchivePost, md5: str) -> bool:
 
 
 def link_hash(md5: str) -> str:
-    """Return a base64 MD5 in the encoding of the archive's links."""
+    """Return a base64 MD5 in the encoding of the simulated archive's links."""
     return md5.rstrip("=").replace("+", "-").replace("/", "_")
 
 

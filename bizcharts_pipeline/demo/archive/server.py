@@ -78,36 +78,37 @@ class SimulatedArchive(BoardServer):
 
     @property
     def image_url(self) -> str:
-        """Base address of the pictures; their paths begin with ``/data/``."""
+        """Base address of the simulated archive's pictures; their paths begin with ``/data/``."""
         return self.url
 
     @property
     def holdings(self) -> Holdings:
-        """The archive's posts, rebuilt when :attr:`now` reaches a new day."""
+        """The simulated archive's posts, rebuilt when :attr:`now` reaches a new day."""
         if naive_utc(self.now) >= self._holdings.until:
             old = self._holdings
             self._holdings = Holdings(self.world, old.quirks, self.world.start, _day_after(self.now))
         return self._holdings
 
     def ops_of_day(self, day: date) -> set[int]:
-        """Return the numbers of the archive's opening posts of a UTC day, by their true time."""
+        """Return the numbers of the simulated archive's opening posts of a UTC day, by their true time."""
         now = naive_utc(self.now)
         of_day = (thread for thread in self.holdings.threads if thread.posted_at.date() == day)
         return {thread.thread_id for thread in of_day if thread.posted_at <= now}
 
     def posted_at(self, thread_id: int) -> datetime:
-        """Return the true time (UTC) of an opening post; ``KeyError`` if the archive lacks it."""
+        """Return the true time (UTC) of an opening post; ``KeyError`` if the simulated archive lacks it."""
         return self.holdings.threads[self.holdings.place[thread_id]].posted_at
 
     def opening(self, thread_id: int) -> ArchivePost:
-        """Return the archive's data of an opening post; ``KeyError`` if it lacks the post."""
+        """Return the simulated archive's data of an opening post; ``KeyError`` if it lacks the post."""
         position = self.holdings.position(thread_id)
         if position is None:
             raise KeyError(thread_id)
         return self.holdings.post(position)
 
     def replies(self, thread_id: int) -> int:
-        """Return the number of a thread's replies, ghost posts excluded; ``KeyError`` if the thread does not exist."""
+        """Return the number of replies of a thread in the simulated archive, ghost posts excluded; ``KeyError`` if the
+        thread does not exist."""
         found = self.holdings.positions(self.holdings.place[thread_id], self._second)
         return int(np.sum(self.holdings.ghost[found] == 0)) - 1
 

@@ -19,7 +19,8 @@ _ANONYMOUS = "Anonymous"
 
 
 def thread_entry(thread: WorldThread, replies: int, at: float, start: datetime) -> dict[str, Any]:
-    """Return the catalogue's object of ``thread`` with ``replies`` replies at Unix second ``at``."""
+    """Return the object in the simulated board's catalogue of ``thread`` with ``replies`` replies at Unix second
+    ``at``."""
     images = thread.images_among(replies)
     entry = _post(thread.thread_id, to_epoch(thread.posted_at))
     if thread.thread_id % 14 == 0:
@@ -50,19 +51,19 @@ def thread_entry(thread: WorldThread, replies: int, at: float, start: datetime) 
 
 
 def sticky_entry(sticky: WorldThread) -> dict[str, Any]:
-    """Return the sticky's object: closed, by a moderator, without limits."""
+    """Return the object of the simulated board's sticky: closed, by a moderator, without limits."""
     entry = thread_entry(sticky, 0, to_epoch(sticky.posted_at), sticky.posted_at)
     del entry["bumplimit"], entry["imagelimit"]
     return {"no": entry.pop("no"), "sticky": 1, "closed": 1, **entry, "capcode": "mod"}
 
 
 def file_md5(thread: WorldThread) -> str:
-    """Return the MD5 stated by the API. It is made up, as a picture is drawn only on request."""
+    """Return the MD5 stated by the simulated board's API. It is made up, as a picture is drawn only on request."""
     return base64.b64encode(hashlib.md5(str(thread.tim).encode(), usedforsecurity=False).digest()).decode()
 
 
 def file_name(thread: WorldThread) -> str:
-    """Return the poster's file name."""
+    """Return the simulated poster's file name."""
     word = phrases.WORDS_FOR_FILES[thread.tim % len(phrases.WORDS_FOR_FILES)]
     return f"{word}_{thread.tim // 1000 % 10_000}"
 

@@ -51,33 +51,34 @@ class WorldThread:
 
     @property
     def subject_text(self) -> str | None:
-        """The subject as plain text."""
+        """The subject of the simulated thread as plain text."""
         return html.unescape(self.subject) if self.subject else None
 
     @property
     def final_images(self) -> int:
-        """Number of pictures among all the replies."""
+        """Number of pictures among all the replies of the simulated thread."""
         return self.images_among(self.final_replies)
 
     def images_among(self, replies: int) -> int:
-        """Return the number of pictures among the first ``replies`` replies."""
+        """Return the number of pictures among the first ``replies`` replies of the simulated thread."""
         return int(replies * self.image_share)
 
     def reply_time(self, count: int) -> float:
-        """Return the Unix second of reply number ``count`` (from 1); reply rates decay exponentially."""
+        """Return the Unix second of reply number ``count`` (from 1) of the simulated thread; reply rates decay
+        exponentially."""
         age = -self.pace_hours * 3600 * math.log1p(-count / (self.final_replies + 1))
         return to_epoch(self.posted_at) + age
 
 
 def post_number(epoch: float, start: datetime) -> int:
-    """Return the board's even post number at Unix second ``epoch``, in a world that starts at ``start``."""
+    """Return the simulated board's even post number at Unix second ``epoch``, in a world that starts at ``start``."""
     return _FIRST_NUMBER + _NUMBERS_A_SECOND * int(epoch - to_epoch(start))
 
 
 def threads_of_day(
     day: int, *, seed: int, start: datetime, mood: MoodPath, threads_per_day: float
 ) -> tuple[WorldThread, ...]:
-    """Return the threads of UTC day number ``day`` (since 1970), ordered by time."""
+    """Return the simulated board's threads of UTC day number ``day`` (since 1970), ordered by time."""
     rng = random.Random(f"bizcharts-world-{seed}-{day}")
     posts = _ordinary_posts(day, seed, mood, threads_per_day, rng)
     posts += _general_posts(day, rng)
@@ -171,7 +172,7 @@ def _thread(number: int, post: _Planned, mood: float, pace_scale: float, rng: ra
 
 
 def sticky_thread(start: datetime) -> WorldThread:
-    """Return the board's sticky, which is older than the world."""
+    """Return the simulated board's sticky, which is older than the world."""
     posted = int(to_epoch(start)) - 100 * DAY_SECONDS
     return WorldThread(
         thread_id=post_number(posted, start),

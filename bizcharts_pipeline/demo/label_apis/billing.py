@@ -60,7 +60,7 @@ class Bill:
 
     @property
     def paid_twice(self) -> int:
-        """Billed requests beyond the first of each content."""
+        """Number of requests billed by the simulated label APIs that repeat the content of an earlier one."""
         return self.requests - len(self.by_content)
 
 
@@ -81,15 +81,15 @@ class Books:
         self._charges: list[Charge] = []
 
     def answering(self, model: str) -> str:
-        """Return the model that answers requests for ``model``."""
+        """Return the simulated model that answers requests for ``model``."""
         return self.rerouted.get(model, model)
 
     def cache_writes(self, tokens: int) -> int:
-        """Return the number of a request's input tokens that are written to a cache."""
+        """Return the number of input tokens of a request to a simulated label API that are written to a cache."""
         return int(tokens * self.cache_write_share)
 
     def charge(self, asked: Asked, output_tokens: int, fault: LabelFault | None) -> int:
-        """Bill a request; return its input tokens."""
+        """Bill a request to a simulated label API; return its input tokens."""
         price = self.prices.get(self.answering(asked.model), Price(Decimal(1), Decimal(1)))
         tokens = input_tokens(asked)
         usd = price.cost(Usage(tokens, output_tokens, cache_write_tokens=self.cache_writes(tokens)))
@@ -102,7 +102,7 @@ class Books:
         return tokens
 
     def bill(self, provider: str | None = None) -> Bill:
-        """Return the bill of one provider, or of both."""
+        """Return the bill of one simulated label API, or of both."""
         with self._lock:
             charges = [charge for charge in self._charges if provider in (None, charge.provider)]
         fates = Counter(charge.fate for charge in charges)
@@ -129,18 +129,19 @@ _FATES: dict[LabelFault, Fate] = {
 
 
 def input_tokens(asked: Asked) -> int:
-    """Return the billed tokens of a request: one for about four bytes of UTF-8, and those of its image."""
+    """Return the tokens that a simulated label API bills for a request: one for about four bytes of UTF-8, and those
+    of its image."""
     texts = [*asked.system, *asked.users]
     return sum(text_tokens(text) + 4 for text in texts) + asked.overhead + image_tokens(asked)
 
 
 def text_tokens(text: str) -> int:
-    """Return the approximate number of tokens of ``text``."""
+    """Return the approximate number of tokens of ``text``, as the simulated label APIs count them."""
     return math.ceil(len(text.encode("utf-8", "replace")) / 4)
 
 
 def image_tokens(asked: Asked) -> int:
-    """Return the billed tokens of a request's image; 0 without one.
+    """Return the tokens that a simulated label API bills for a request's image; 0 without one.
 
     Raises:
         Refusal: the model cannot read the image.
@@ -157,7 +158,7 @@ def image_tokens(asked: Asked) -> int:
 
 
 def image_size(image: bytes) -> tuple[int, int]:
-    """Return width and height in pixels.
+    """Return width and height in pixels of an image sent to a simulated label API.
 
     Raises:
         Refusal: it is not an image in a supported format.

@@ -72,7 +72,8 @@ class GeminiApi:
         self._numbers = itertools.count(1)
 
     def reply(self, request: Request, path: str, pick: Callable[[Asked], LabelFault | None]) -> Reply | None:
-        """Answer ``path`` (without the version); ``None`` if it does not exist."""
+        """Answer a request to ``path`` (without the version) of the simulated Gemini API; ``None`` if it does not
+        exist."""
         match request.method, path.strip("/").split("/"):
             case "GET", ["models"]:
                 return Reply(json_page({"models": [_model(name) for name in MODELS]}))
@@ -95,7 +96,7 @@ class GeminiApi:
         return None
 
     def answer(self, asked: Asked, body: Mapping[str, Any], fault: LabelFault | None) -> dict[str, Any]:
-        """Process a request and bill it."""
+        """Process a request to the simulated Gemini API and bill it."""
         verdict = self.oracle.judge(asked.model, asked.text, asked.image)
         text = _written(body, OFF_CLASS if fault is LabelFault.OFF_ENUM else verdict.stance)
         blocked = fault in (LabelFault.BLOCKED, LabelFault.REFUSAL)
@@ -125,7 +126,8 @@ class GeminiApi:
         return {"candidates": [candidate], **reply}
 
     def advance(self) -> None:
-        """Advance every batch according to the elapsed time; process and bill those that are due."""
+        """Advance every batch of the simulated Gemini API according to the elapsed time; process and bill those that
+        are due."""
         with self._lock:
             for batch in self._batches.values():
                 self._advance(batch)
@@ -228,7 +230,7 @@ class GeminiApi:
 
 
 def read(model: str, body: Mapping[str, Any], endpoint: str = "chat") -> Asked:
-    """Parse the body of generateContent.
+    """Parse the body of generateContent for the simulated Gemini API.
 
     Raises:
         Refusal: the API would refuse it.
@@ -256,7 +258,7 @@ def read(model: str, body: Mapping[str, Any], endpoint: str = "chat") -> Asked:
 
 
 def error_page(refusal: Refusal) -> Reply:
-    """Return a refusal in Gemini's format: the pause is in the details, not in a header."""
+    """Return a refusal by the simulated Gemini API in Gemini's format: the pause is in the details, not in a header."""
     error: dict[str, Any] = {"code": refusal.status, "message": str(refusal)}
     error["status"] = refusal.kind or _STATUS.get(refusal.status, "UNKNOWN")
     kind = "type.googleapis.com/google.rpc."
@@ -271,7 +273,11 @@ def error_page(refusal: Refusal) -> Reply:
 
 
 def refusal_of(fault: LabelFault, retry_after: str) -> Refusal:
-    """Return Gemini's refusal for ``fault``; for a daily limit, its stated pause is too short."""
+    """Return the error response of the simulated Gemini API for ``fault``; ``retry_after`` is the stated pause in
+    seconds.
+
+    For a daily limit, the pause that it states is too short, as that of the real API is.
+    """
     exceeded = "You exceeded your current quota, please check your plan and billing details."
     match fault:
         case LabelFault.RATE | LabelFault.RATE_LONG:

@@ -69,12 +69,12 @@ class OpenAIApi:
         self._numbers = itertools.count(1)
 
     def number(self, prefix: str) -> str:
-        """Return a unique id."""
+        """Return a unique id for an answer of the simulated OpenAI API."""
         return f"{prefix}{next(self._numbers):012x}"
 
     def reply(self, request: Request, path: str, pick: Callable[[Asked], LabelFault | None]) -> Reply | None:
-        """Answer ``path`` (without /v1); ``pick`` returns the fault of a request; ``None`` if the path does not
-        exist."""
+        """Answer a request to ``path`` (without /v1) of the simulated OpenAI API; ``pick`` returns the fault of a
+        request; ``None`` if the path does not exist."""
         if (request.method, path) == ("POST", "/moderations"):
             return Reply(json_page(self._moderation(request.json())))
         if request.method == "GET" and path == "/models":
@@ -89,7 +89,8 @@ class OpenAIApi:
         return self.answer(asked, body, pick(asked))
 
     def completion(self, body: Mapping[str, Any]) -> tuple[int, Any]:
-        """Return status and body of the response to a chat completion, as a server of one's own gives it."""
+        """Return status and body of the simulated OpenAI API's response to a chat completion, as a server of one's own
+        gives it."""
         try:
             reply = self.answer(read_chat(body, also=self.adapters), body, None)
         except Refusal as refusal:
@@ -97,7 +98,7 @@ class OpenAIApi:
         return reply.page.status, json.loads(reply.page.body)
 
     def answer(self, asked: Asked, body: Mapping[str, Any], fault: LabelFault | None) -> Reply:
-        """Process a request and bill it."""
+        """Process a request to the simulated OpenAI API and bill it."""
         if fault is LabelFault.BLOCKED:
             raise Refusal(400, "Invalid prompt: it was flagged by our usage policy.", code="invalid_prompt")
         if asked.endpoint == "decisions":
@@ -190,7 +191,7 @@ class OpenAIApi:
 
 
 def read_chat(body: Mapping[str, Any], endpoint: str = "chat", also: Collection[str] = ()) -> Asked:
-    """Parse the body of a chat completion; ``also`` are the names of further models.
+    """Parse the body of a chat completion for the simulated OpenAI API; ``also`` are the names of further models.
 
     Raises:
         Refusal: the API would refuse it.
@@ -214,7 +215,7 @@ def read_chat(body: Mapping[str, Any], endpoint: str = "chat", also: Collection[
 
 
 def read_decision(body: Mapping[str, Any]) -> Asked:
-    """Parse the body of a decision.
+    """Parse the body of a decision for the simulated OpenAI API.
 
     Raises:
         Refusal: the API would refuse it.
@@ -243,7 +244,7 @@ def read_decision(body: Mapping[str, Any]) -> Asked:
 
 
 def error_page(refusal: Refusal) -> Reply:
-    """Return a refusal in OpenAI's format."""
+    """Return an error response of the simulated OpenAI API in OpenAI's format."""
     kinds = {401: "invalid_request_error", 429: "requests", 500: "server_error", 503: "server_error"}
     kind = refusal.kind or kinds.get(refusal.status, "invalid_request_error")
     error = {"message": str(refusal), "type": kind, "param": None, "code": refusal.code}
@@ -252,7 +253,8 @@ def error_page(refusal: Refusal) -> Reply:
 
 
 def refusal_of(fault: LabelFault, retry_after: str) -> Refusal:
-    """Return OpenAI's refusal for ``fault``."""
+    """Return the error response of the simulated OpenAI API for ``fault``; ``retry_after`` is the stated pause in
+    seconds."""
     match fault:
         case LabelFault.RATE | LabelFault.RATE_LONG:
             seconds = "300" if fault is LabelFault.RATE_LONG else retry_after

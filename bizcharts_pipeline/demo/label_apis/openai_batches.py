@@ -66,7 +66,8 @@ class OpenAIBatches:
         self._batches: dict[str, _Batch] = {}
 
     def reply(self, request: Request, path: str) -> Reply | None:
-        """Answer ``path`` (without /v1); ``None`` if it does not exist."""
+        """Answer a request to ``path`` (without /v1) of the simulated Files and Batch APIs; ``None`` if it does not
+        exist."""
         match request.method, path.strip("/").split("/"):
             case "POST", ["files"]:
                 return Reply(json_page(self._upload(request)))
@@ -88,7 +89,8 @@ class OpenAIBatches:
         return None
 
     def advance(self) -> None:
-        """Advance every batch according to the elapsed time; process and bill those that are due."""
+        """Advance every batch of the simulated OpenAI API according to the elapsed time; process and bill those that
+        are due."""
         with self._lock:
             for batch in self._batches.values():
                 self._advance(batch)

@@ -20,14 +20,15 @@ _NOISE_SHARE = 2e-4
 
 
 def tokens_of(text: str, shared_prefix: bool) -> list[str]:
-    """Split ``text`` into tokens; with ``shared_prefix``, 'bullish' and 'bearish' start with the same one."""
+    """Split ``text`` into tokens of a simulated completion; with ``shared_prefix``, 'bullish' and 'bearish' start with
+    the same one."""
     cut = _CUT[shared_prefix]
     return [token for piece in _PIECE.findall(text) for token in cut.get(piece, (piece,))]
 
 
 def as_logprobs(tokens: Sequence[str], verdict: Verdict, top: int, shared_prefix: bool) -> list[dict[str, Any]]:
-    """Return ``logprobs.content`` of a completion; the verdict's probabilities are at the token that decides the
-    class."""
+    """Return ``logprobs.content`` of a simulated completion; the verdict's probabilities are at the token that decides
+    the class."""
     chances = dict(zip(STANCES, verdict.probabilities, strict=True))
     cut = _CUT[shared_prefix]
     first: dict[str, float] = {}

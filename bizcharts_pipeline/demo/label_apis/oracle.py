@@ -67,7 +67,7 @@ class Oracle:
         self.gullible = gullible
 
     def judge(self, model: str, text: str, image: bytes | None = None) -> Verdict:
-        """Return the verdict of ``model`` on a question."""
+        """Return the verdict of the simulated ``model`` on a question."""
         inside, outside = marked_post(text)
         heard = {Gullible.NEVER: "", Gullible.OUTSIDE: outside, Gullible.ANYWHERE: text}[self.gullible]
         if order := _ORDER.search(unicodedata.normalize("NFKC", heard)):
@@ -86,8 +86,9 @@ class Oracle:
 
 
 def marked_post(text: str) -> tuple[str, str]:
-    """Split a question into the text between the first ``<post>`` and the following ``</post>``, and the rest. In a
-    scoring question, the post follows the instruction; any other question without markers is a post as a whole."""
+    """Split a question to a simulated model into the text between the first ``<post>`` and the following ``</post>``,
+    and the rest. In a scoring question, the post follows the instruction; any other question without markers is a post
+    as a whole."""
     if text.startswith(INSTRUCTION):
         before, _, inside = text.partition("\n\n")
         return inside.strip(), before
@@ -99,7 +100,8 @@ def marked_post(text: str) -> tuple[str, str]:
 
 
 def hash_truth(text: str) -> Stance:
-    """Return an arbitrary but fixed class for each text, independent of its meaning."""
+    """Return, as the truth that a simulated model knows, an arbitrary but fixed class for each text, independent of
+    its meaning."""
     return STANCES[hashlib.sha256(_squeezed(text).encode()).digest()[0] % 3]
 
 

@@ -77,27 +77,28 @@ class SimulatedLabelApis(BoardServer):
 
     @property
     def openai_url(self) -> str:
-        """Value for OPENAI_BASE_URL."""
+        """Address of the simulated OpenAI API: the value for OPENAI_BASE_URL."""
         return f"{self.url}{_OPENAI}"
 
     @property
     def gemini_url(self) -> str:
-        """Value for GOOGLE_GEMINI_BASE_URL."""
+        """Address of the simulated Gemini API: the value for GOOGLE_GEMINI_BASE_URL."""
         return f"{self.url}/gemini"
 
     def bill(self, provider: str | None = None) -> Bill:
-        """Return the bill of 'openai', 'gemini' or both; batches that are due are processed first."""
+        """Return the bill of the simulated 'openai', 'gemini' or both; batches that are due are processed first."""
         self.openai_batches.advance()
         self.gemini.advance()
         return self.books.bill(provider)
 
     def fail_next(self, *faults: Fault | str, on: str = "") -> None:
-        """Apply ``faults`` (:class:`LabelFault`) to the next requests whose path contains ``on``, one each."""
+        """Apply ``faults`` (:class:`LabelFault`) to the next requests to the simulated label APIs whose path contains
+        ``on``, one each."""
         with self._lock:
             self._scripted.extend((on, LabelFault(fault)) for fault in faults)
 
     def reply(self, request: Request) -> Reply:
-        """Answer a request."""
+        """Answer a request to the simulated label APIs."""
         fault = self._request_fault(request)
         number = (("x-request-id", self.openai.number("req_")),)
         gemini = request.path.startswith(_GEMINI)

@@ -100,7 +100,7 @@ class Request:
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """Return the body's JSON object.
+        """Return the JSON object in the body of a request to a simulated label API.
 
         Raises:
             Refusal: the body is not a JSON object.
@@ -138,12 +138,12 @@ class Asked:
 
     @property
     def text(self) -> str:
-        """The text of all user messages."""
+        """The text of all user messages of a request to a simulated label API."""
         return "\n".join(self.users)
 
     @property
     def content(self) -> str:
-        """Identity of a question: a hash of provider, model, texts and image."""
+        """Identity of a question to a simulated label API: a hash of provider, model, texts and image."""
         parts = [self.provider, self.model, *self.system, *self.users]
         digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace"))
         digest.update(self.image or b"")
@@ -164,13 +164,13 @@ class Refusal(Exception):
 
 
 def json_page(value: object, status: int = 200) -> Page:
-    """Return ``value`` as a JSON page."""
+    """Return ``value`` as a JSON page of a simulated label API."""
     return Page(json.dumps(value, separators=(",", ":")).encode(), JSON, status=status)
 
 
 def fill(schema: Mapping[str, Any], label: str) -> Any:
-    """Return a value that conforms to a JSON schema, with ``label`` wherever it is allowed; ``OFF_CLASS`` is used even
-    where it is not."""
+    """Return a simulated answer that conforms to a JSON schema, with ``label`` wherever it is allowed; ``OFF_CLASS``
+    is used even where it is not."""
     allowed = schema.get("enum")
     if allowed:
         return label if label in allowed or label == OFF_CLASS else allowed[0]

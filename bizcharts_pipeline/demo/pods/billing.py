@@ -62,16 +62,16 @@ class PodBill:
 
     @property
     def alive(self) -> int:
-        """Number of pods that are still billed."""
+        """Number of simulated pods that are still billed."""
         return sum(not charge.ended for charge in self.charges)
 
     def of(self, names: Iterable[str]) -> Decimal:
-        """Return the cost of the pods with these names."""
+        """Return the cost of the simulated pods with these names."""
         wanted = set(names)
         return sum((charge.usd for charge in self.charges if charge.name in wanted), Decimal(0))
 
     def table(self) -> str:
-        """Return the bill as text, one line per pod."""
+        """Return the bill of the simulated account as text, one line per pod."""
         lines = [
             f"{charge.name:<40} {charge.gpu:<26} {charge.cloud:<10} {charge.seconds:>7} s  ${charge.usd:.6f}"
             + ("" if charge.ended else "  still running")
@@ -81,5 +81,5 @@ class PodBill:
 
 
 def begun_seconds(seconds: float) -> int:
-    """Return the billed seconds; a started second counts as a full one."""
+    """Return the billed seconds of a simulated pod; a started second counts as a full one."""
     return math.ceil(seconds)

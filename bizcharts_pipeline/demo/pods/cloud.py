@@ -48,7 +48,7 @@ class RentedPod:
 
     @property
     def port(self) -> int | None:
-        """The published port of sshd, if known."""
+        """The published port of the simulated pod's sshd, if known."""
         return self.machine.reported_port
 
     @property
@@ -76,7 +76,7 @@ class Cloud:
         self._terminated: set[str] = set()
 
     def create(self, order: PodOrder) -> RentedPod:
-        """Create a pod from a valid order."""
+        """Create a simulated pod from a valid order."""
         offer = next(offer for offer in OFFERS if offer.gpu == order.gpu)
         price = offer.usd_per_hour(order.cloud)
         assert price is not None
@@ -96,7 +96,7 @@ class Cloud:
         return pod
 
     def get(self, pod_id: str) -> RentedPod | None:
-        """Return a pod, if it is visible."""
+        """Return a simulated pod, if it is visible."""
         with self._lock:
             pod = self._pods.get(pod_id)
             self._settle(pod)
@@ -104,7 +104,7 @@ class Cloud:
             return pod if shown else None
 
     def pods(self) -> list[RentedPod]:
-        """Return the listed pods, in the order of their creation."""
+        """Return the simulated pods that are listed, in the order of their creation."""
         now = time.monotonic()
         with self._lock:
             for pod in self._pods.values():
@@ -112,7 +112,7 @@ class Cloud:
             return [pod for pod in self._pods.values() if self._is_listed(pod) and now >= pod.listed_from]
 
     def terminate(self, pod_id: str) -> bool:
-        """Terminate a pod with its processes and its billing; return whether it existed."""
+        """Terminate a simulated pod with its processes and its billing; return whether it existed."""
         pod = self.get(pod_id)
         if pod is None:
             return False
@@ -123,12 +123,12 @@ class Cloud:
         return True
 
     def vanish(self, pod_id: str) -> None:
-        """Make a pod disappear without a request."""
+        """Make a simulated pod disappear without a request."""
         if (pod := self.get(pod_id)) is not None:
             pod.machine.vanish()
 
     def owner_of(self, key: str) -> str | None:
-        """Return the id of the pod with this pod key."""
+        """Return the id of the simulated pod with this pod key."""
         with self._lock:
             for pod in self._pods.values():
                 if secrets.compare_digest(pod.machine.pod_key.encode(), key.encode()):
@@ -136,14 +136,14 @@ class Cloud:
         return None
 
     def bill(self) -> PodBill:
-        """Return the charges of all pods so far."""
+        """Return the charges of all simulated pods so far."""
         with self._lock:
             for pod in self._pods.values():
                 self._settle(pod)
             return PodBill(tuple(_charge(pod) for pod in self._pods.values()))
 
     def close(self) -> None:
-        """Terminate every pod."""
+        """Terminate every simulated pod."""
         with self._lock:
             left = list(self._pods.values())
         for pod in left:

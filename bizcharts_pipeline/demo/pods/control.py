@@ -82,29 +82,31 @@ class PodControl:
 
     @property
     def url(self) -> str:
-        """Value for RUNPOD_API_BASE_URL."""
+        """Address of the simulated control plane: the value for RUNPOD_API_BASE_URL."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def queue_url(self) -> str:
-        """Value for RUNPOD_ENDPOINT_BASE_URL."""
+        """Address of the simulated queues: the value for RUNPOD_ENDPOINT_BASE_URL."""
         return f"{self.url}{QUEUES}"
 
     @property
     def key(self) -> str:
-        """Value for RUNPOD_API_KEY."""
+        """Key of the simulated account: the value for RUNPOD_API_KEY."""
         return self.cloud.account_key
 
     def fail_next(self, *faults: PodFault | str) -> None:
-        """Apply these faults to the next orders, pods, connections or requests, according to each fault's kind."""
+        """Apply these faults to the next simulated orders, pods, connections or requests, according to each fault's
+        kind."""
         self.chance.fail_next(*faults)
 
     def retire(self, dialect: str, status: int = 410) -> None:
-        """Switch off an API ('graphql', 'rest'): every request to it is answered with this status."""
+        """Switch off one of the simulated APIs ('graphql' or 'rest'): every request to it is answered with
+        ``status``."""
         self.retired[dialect] = status
 
     def later(self, deed: Callable[[], object]) -> None:
-        """Execute an order some seconds from now."""
+        """Execute an order of a simulated pod some seconds from now."""
         seconds = self.chance.random("late order").uniform(*self.chance.faults.late_seconds)
         timer = threading.Timer(seconds, deed)
         timer.daemon = True
@@ -113,11 +115,11 @@ class PodControl:
         timer.start()
 
     def bill(self) -> PodBill:
-        """Return the charges of all pods so far."""
+        """Return the charges of all simulated pods so far."""
         return self.cloud.bill()
 
     def bill_document(self) -> dict[str, Any]:
-        """Return the charges of pods and of serverless workers as JSON."""
+        """Return the charges of simulated pods and serverless workers as JSON."""
         return {**bill_document(self.bill()), "serverless": self.serverless.bill_document()}
 
     def __enter__(self) -> Self:
@@ -138,7 +140,8 @@ class PodControl:
         self.serverless.close()
 
     def api_fault(self) -> PodFault | None:
-        """Return the fault of the next request; a random fault affects several consecutive requests."""
+        """Return the fault of the next request to the simulated control plane; a random fault affects several
+        consecutive requests."""
         with self._lock:
             for fault in OF_API:
                 if self.chance.scripted(fault):
@@ -155,7 +158,7 @@ class PodControl:
         return None
 
     def count(self, dialect: str) -> None:
-        """Count a request."""
+        """Count a request to the simulated control plane."""
         with self._lock:
             self.api_calls[dialect] += 1
 
@@ -325,7 +328,7 @@ def _query_of(body: bytes) -> object:
 
 
 def bill_document(bill: PodBill) -> dict[str, Any]:
-    """Return a bill as JSON; amounts are strings in USD."""
+    """Return the bill of the simulated account as JSON; amounts are strings in USD."""
     charges = [
         {
             "pod_id": charge.pod_id,
@@ -343,7 +346,7 @@ def bill_document(bill: PodBill) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a control plane as a separate process, until SIGTERM or SIGINT."""
+    """Run a simulated control plane as a separate process, until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description="RunPod's control plane on loopback, with sshds as pods")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--folder", type=Path, help="where pods live; a temporary folder unless given")

@@ -123,16 +123,17 @@ class Chance:
         self._draws: Counter[str] = Counter()
 
     def fail_next(self, *faults: PodFault | str) -> None:
-        """Apply these faults to the next orders, pods, connections or requests, according to each fault's kind."""
+        """Apply these faults to the next simulated orders, pods, connections or requests, according to each fault's
+        kind."""
         with self._lock:
             self._scripted.update(PodFault(fault) for fault in faults)
 
     def meets(self, fault: PodFault, name: str) -> bool:
-        """Return whether ``name`` meets ``fault`` this time: scripted or random."""
+        """Return whether the simulated pod or request ``name`` meets ``fault`` this time: scripted or random."""
         return self.scripted(fault) or self.drawn(fault, name)
 
     def scripted(self, fault: PodFault) -> bool:
-        """Return whether ``fault`` is scripted; if so, consume one occurrence."""
+        """Return whether ``fault`` is scripted for a simulated pod or request; if so, consume one occurrence."""
         with self._lock:
             if self._scripted[fault] <= 0:
                 return False
@@ -140,12 +141,12 @@ class Chance:
             return True
 
     def drawn(self, fault: PodFault, name: str) -> bool:
-        """Return a random draw."""
+        """Return a random draw whether the simulated pod or request ``name`` meets ``fault``."""
         rate = float(getattr(self.faults, fault.value))
         return rate > 0 and self.random(f"{fault.value} {name}").random() < rate
 
     def random(self, name: str) -> random.Random:
-        """Return the random generator of the next draw under ``name``."""
+        """Return the random generator of the next draw of a simulated fault under ``name``."""
         with self._lock:
             self._draws[name] += 1
             return random.Random(f"{self.faults.seed} {name} {self._draws[name]}")

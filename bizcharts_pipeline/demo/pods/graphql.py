@@ -107,7 +107,7 @@ _SCHEMA = build_schema(
 
 
 def answer(cloud: Cloud, query: object, pod_scope: str | None) -> tuple[int, dict[str, Any]]:
-    """Return status and body for a query.
+    """Return status and body of the simulated GraphQL API for a query.
 
     Args:
         cloud: the account.

@@ -55,7 +55,7 @@ echo "overlay          {total}  {used}  {free}      {percent}% ${{where:-/}}"
 
 
 def install_programs(folder: Path, host: Host, gpu: str) -> None:
-    """Write the programs into ``folder``, which must be first in the pod's PATH."""
+    """Write the simulated pod's programs into ``folder``, which must be first in the pod's PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     driver = OLD_DRIVER if host == "old driver" else DRIVER
     smi = _NONE if host == "no gpu" else _NVIDIA_SMI.format(gpu=gpu, driver=driver, memory=MEMORY_MIB)

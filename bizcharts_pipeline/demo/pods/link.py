@@ -42,13 +42,14 @@ class PublicPort:
         self.number = int(self._socket.getsockname()[1])
 
     def open(self, target: int | None) -> None:
-        """Forward connections to the local port ``target``; with ``None``, accept them and send nothing."""
+        """Forward connections to the simulated pod to the local port ``target``; with ``None``, accept them and send
+        nothing."""
         self._socket.listen(_ACCEPT_BACKLOG)
         if target is not None:
             threading.Thread(target=self._serve, args=(target,), daemon=True).start()
 
     def close(self) -> None:
-        """Close every connection and accept no more."""
+        """Close every connection to the simulated pod and accept no more."""
         self._closed.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -102,5 +103,5 @@ class PublicPort:
 
 
 def drawn_break(how: Break, between: tuple[int, int], chance: random.Random) -> tuple[Break, int]:
-    """Return a break after a random number of bytes."""
+    """Return a break of the connection to a simulated pod after a random number of bytes."""
     return how, chance.randint(*between)

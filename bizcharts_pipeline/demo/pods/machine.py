@@ -88,35 +88,36 @@ class Machine:
 
     @property
     def workspace(self) -> Path:
-        """Folder of the pod's jobs."""
+        """Folder of the simulated pod's jobs."""
         return self.folder / "workspace"
 
     @property
     def reported_port(self) -> int | None:
-        """The port of its sshd as reported by the control plane, possibly an old one."""
+        """The port of the simulated pod's sshd as reported by the control plane, possibly an old one."""
         return self._reported_port if self.phase in (Phase.PUBLISHED, Phase.EXITED) else None
 
     def end(self) -> None:
-        """Kill every process and remove the folder; idempotent."""
+        """Kill every process of the simulated pod and remove its folder; idempotent."""
         self._stopped.set()
         with self._lock:
             self._stop()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def vanish(self) -> None:
-        """Disappear without a request, as when the host dies."""
+        """Let the simulated pod disappear without a request, as when the host dies."""
         self.vanished.set()
         self.end()
 
     def exit(self) -> None:
-        """Stop, but stay in the list."""
+        """Stop the simulated pod, but let it stay in the list."""
         self._stopped.set()
         with self._lock:
             self.phase = Phase.EXITED
             self._stop()
 
     def reset(self) -> None:
-        """Restart the container: with another host key and port, an empty folder, and the guard armed again."""
+        """Restart the simulated pod's container: with another host key and port, an empty folder, and the guard armed
+        again."""
         with self._lock:
             if self._stopped.is_set():
                 return

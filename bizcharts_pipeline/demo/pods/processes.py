@@ -16,7 +16,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 def processes_of(pod_id: str, roots: Iterable[int] = ()) -> set[int]:
-    """Return the ids of the processes that carry the pod's id, of ``roots``, and of all their descendants."""
+    """Return the ids of the processes that carry the simulated pod's id, of ``roots``, and of all their descendants."""
     marker = f"{MARKER}={pod_id}".encode()
     parents: dict[int, int] = {}
     found = set(roots)
@@ -37,7 +37,7 @@ def processes_of(pod_id: str, roots: Iterable[int] = ()) -> set[int]:
 
 
 def kill_processes(pod_id: str, roots: Iterable[int] = ()) -> None:
-    """SIGKILL every process of a pod, including those started meanwhile."""
+    """SIGKILL every process of a simulated pod, including those started meanwhile."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     roots = set(roots)
     while (alive := processes_of(pod_id, roots)) and time.monotonic() < deadline:

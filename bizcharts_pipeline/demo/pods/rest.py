@@ -29,8 +29,8 @@ _STATUS = {
 
 
 def answer(cloud: Cloud, method: str, path: str, query: str, body: bytes, pod_scope: str | None) -> Answer:
-    """Return status and body of the response. ``pod_scope`` is the pod whose own key was used, ``None`` for the
-    account's key."""
+    """Return status and body of the simulated REST API's response. ``pod_scope`` is the pod whose own key was used,
+    ``None`` for the account's key."""
     if path == "/v2/catalog/gpus" and method == "GET":
         return 200, {"gpus": [_gpu(offer, parse_qs(query)) for offer in OFFERS]}
     if path == "/v2/pods":
@@ -58,7 +58,7 @@ def _page(cloud: Cloud, query: dict[str, list[str]]) -> Answer:
 
 
 def problem(status: int, detail: str, *errors: str) -> Answer:
-    """Return an error in the format of RFC 9457."""
+    """Return an error of the simulated REST API in the format of RFC 9457."""
     told: dict[str, Any] = {"title": _TITLES.get(status, "Error"), "status": status, "detail": detail}
     return status, {**told, "errors": list(errors)} if errors else told
 

@@ -34,7 +34,7 @@ Answer = tuple[int, Any]
 
 
 def no_model(body: Any) -> Reply:
-    """Refuse every question."""
+    """Refuse every question to a simulated serverless worker."""
     return 404, {"error": {"message": "No model is served.", "code": "model_not_found"}}
 
 
@@ -56,7 +56,7 @@ class QueuedJob:
     forgotten: bool = False
 
     def document(self) -> dict[str, Any]:
-        """Return the job as the API describes it."""
+        """Return the job of a simulated endpoint as the API describes it."""
         told: dict[str, Any] = {"id": self.job_id, "status": self.state}
         if self.taken is not None:
             told["delayTime"] = int(1000 * (self.taken - self.queued))
@@ -81,7 +81,7 @@ class WorkerLife:
     stopped: float | None = None
 
     def usd(self, now: float) -> Decimal:
-        """Return its cost; a started second counts as a full one."""
+        """Return the cost of a simulated worker; a started second counts as a full one."""
         seconds = math.ceil((now if self.stopped is None else self.stopped) - self.started)
         return self.usd_per_hour * seconds / 3600
 
@@ -101,7 +101,7 @@ class SimulatedEndpoint:
         return {"min": 0, "max": 3, "idleTimeout": 5, **self.body.get("workers", {})}
 
     def document(self) -> dict[str, Any]:
-        """Return the endpoint as the API describes it."""
+        """Return the simulated endpoint as the API describes it."""
         return {
             **{"dataCenterIds": [], "networkVolumes": [], "requestUrls": {}},
             **self.body,
@@ -116,7 +116,7 @@ class Serverless:
 
     Attributes:
         start_seconds, slow_start_seconds: how long a worker starts, normally and with the fault.
-        post_seconds: how long the execution takes for each question of a job, in addition to the real time.
+        post_seconds: how long the model takes for each question of a job, in addition to the real time.
         ready: while it is not set, no worker gets ready.
         lives: all workers that ever started.
         answered: the key of each question in a completed job.
@@ -129,7 +129,8 @@ class Serverless:
         self.ready.set()
         self.lives: list[WorkerLife] = []
         self.answered: list[str] = []
-        self._answer, self._speed = answer, speed
+        self._model, self._speed = answer, speed
+        self._model_is_free = threading.Lock()
         self._endpoints: dict[str, SimulatedEndpoint] = {}
         self._lock = threading.RLock()
         self._closed = threading.Event()
@@ -140,12 +141,12 @@ class Serverless:
         return time.monotonic() * self._speed
 
     def bill(self) -> Decimal:
-        """Return the cost of all workers so far."""
+        """Return the cost of all simulated workers so far."""
         with self._lock:
             return sum((life.usd(self.now()) for life in self.lives), Decimal(0))
 
     def bill_document(self) -> dict[str, Any]:
-        """Return the cost of each worker as JSON; amounts are strings in USD."""
+        """Return the cost of each simulated worker as JSON; amounts are strings in USD."""
         with self._lock:
             charges = [
                 {"endpoint": life.endpoint, "usd": str(life.usd(self.now())), "stopped": life.stopped is not None}
@@ -155,17 +156,17 @@ class Serverless:
 
     @property
     def running(self) -> int:
-        """The number of workers that are billed now."""
+        """The number of simulated workers that are billed now."""
         return sum(life.stopped is None for life in self.lives)
 
     @property
     def endpoints(self) -> list[SimulatedEndpoint]:
-        """The endpoints that exist."""
+        """The simulated endpoints that exist."""
         with self._lock:
             return list(self._endpoints.values())
 
     def close(self) -> None:
-        """Stop all workers."""
+        """Stop all simulated workers."""
         self._closed.set()
         for thread in self._threads:
             thread.join()
@@ -173,7 +174,7 @@ class Serverless:
     # The control plane.
 
     def manage(self, method: str, path: str, body: bytes) -> Answer:
-        """Answer a request to REST v2 about endpoints."""
+        """Answer a request to the simulated REST v2 about endpoints."""
         endpoint_id = path.removeprefix(ENDPOINTS).strip("/")
         with self._lock:
             if not endpoint_id:
@@ -208,7 +209,7 @@ class Serverless:
     # The queue.
 
     def queue(self, method: str, path: str, body: bytes) -> Answer:
-        """Answer a request to an endpoint's queue; ``path`` begins with the endpoint's id."""
+        """Answer a request to a simulated endpoint's queue; ``path`` begins with the endpoint's id."""
         endpoint_id, _, rest = path.partition("/")
         operation, _, job_id = rest.partition("/")
         with self._lock:
@@ -303,7 +304,6 @@ class Serverless:
             self._pass(job.limit)
             self._end(job, "TIMED_OUT", "job timed out")
             return False
-        self._pass(self.post_seconds * len(requests))
         try:
             output = handler({"id": job.job_id, "input": job.input})
         except Exception as error:  # as the SDK does around a handler
@@ -325,6 +325,12 @@ class Serverless:
     def _end(self, job: QueuedJob, state: str, error: str = "") -> None:
         with self._lock:
             job.state, job.error, job.ended = state, error, self.now()
+
+    def _answer(self, question: Any) -> Reply:
+        """Answer one question at a time, in the time that the model takes."""
+        with self._model_is_free:
+            self._pass(self.post_seconds)
+        return self._model(question)
 
     def _pass(self, seconds: float) -> None:
         """Wait for some simulated seconds."""

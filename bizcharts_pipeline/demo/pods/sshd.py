@@ -52,12 +52,13 @@ class Sshd:
         return self.process.pid
 
     def stop(self) -> None:
-        """Stop accepting connections; open sessions continue."""
+        """Let the simulated pod's sshd accept no more connections; open sessions continue."""
         self.process.terminate()
         self.process.wait()
 
     def kill(self) -> None:
-        """SIGKILL it and its sessions with their processes. Processes detached from their session survive."""
+        """SIGKILL the simulated pod's sshd and its sessions with their processes. Processes detached from their
+        session survive."""
         for process in (self.pid, *_descendants(self.pid)):
             try:
                 os.kill(process, signal.SIGKILL)
@@ -67,7 +68,8 @@ class Sshd:
 
 
 def start_sshd(folder: Path, public_key: str, environment: Mapping[str, str], port: int | None = None) -> Sshd:
-    """Start an sshd that accepts ``public_key`` and sets ``environment`` for its sessions; return it once it answers.
+    """Start the sshd of a simulated pod that accepts ``public_key`` and sets ``environment`` for its sessions; return
+    it once it answers.
 
     The sessions' ``HOME`` is a separate folder unless ``environment`` sets it.
 

@@ -64,7 +64,7 @@ class SimulatedPrices(BoardServer):
         self._walks: dict[str, tuple[random.Random, list[float]]] = {}
 
     def price(self, symbol: str, at: datetime, host: str = "") -> float:
-        """Return a coin's price in USD at ``host`` at a naive UTC time."""
+        """Return a coin's simulated price in USD at ``host`` at a naive UTC time."""
         days, rest = divmod((at - midnight(FIRST_DAY)).total_seconds() / 86_400, 1)
         walk = self._walk(symbol, int(days) + 2)
         level = walk[int(days)] * (1 - rest) + walk[int(days) + 1] * rest
@@ -75,11 +75,12 @@ class SimulatedPrices(BoardServer):
         return 5 + int(hashlib.sha256(f"{self.seed} {day}".encode()).hexdigest(), 16) % 91
 
     def host_of(self, path: str) -> str:
-        """Return the host to which a path belongs; '' if none."""
+        """Return the simulated price host to which a path belongs; '' if none."""
         return next((host for prefix, host in self.paths.items() if path.startswith(prefix)), "")
 
     def page(self, path: str, query: str, *, key: str | None = "any") -> Page | None:
-        """Return the normal (fault-free) response to ``path`` when requested with API key ``key``."""
+        """Return a simulated price host's normal (fault-free) response to ``path`` when requested with API key
+        ``key``."""
         asked = {name: values[-1] for name, values in parse_qs(query).items()}
         now = self.now or utc_now()
         if path == "/api/v3/simple/price":
@@ -219,7 +220,7 @@ class _PriceHandler(Handler):
 
 
 def refusal(status: int, key: str | None = None) -> Page:
-    """Return a price host's error response; it repeats the key, as a careless host may."""
+    """Return a simulated price host's error response; it repeats the key, as a careless host may."""
     return _page(_REFUSALS.get(status, {"error": status}) | ({"key": key} if key else {}), status)
 
 

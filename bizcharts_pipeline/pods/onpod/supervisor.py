@@ -55,7 +55,7 @@ SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a file atomically, through kills and power failures."""
+    """Write a file of the pod's job atomically, through kills and power failures."""
     part = path.with_name(path.name + ".part")
     with part.open("w") as file:
         json.dump(value, file)
@@ -65,7 +65,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None if it does not exist."""
+    """Return the content of a JSON file of the pod's job, or None if it does not exist."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def read_json(path: Path) -> Any:
 
 
 def manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and SHA-256 of every regular file below a folder, by path; links are not followed."""
+    """Return size and SHA-256 of every regular file below a folder on the pod, by path; links are not followed."""
     files = {}
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names):
@@ -112,7 +112,7 @@ class Log:
             self.unwritten = (self.unwritten + content)[-4000:]
 
     def write_rest(self) -> None:
-        """Retry writing the output that did not fit on the disk."""
+        """Retry writing the job's output that did not fit on the pod's disk."""
         content, self.unwritten = self.unwritten, b""
         if content:
             self.write(b"\n" + content)
@@ -122,7 +122,7 @@ class Log:
 
 
 def job_processes(folder: Path) -> list[int]:
-    """Return the ids of all processes of the job, in any process group or session."""
+    """Return the ids of all processes of the pod's job, in any process group or session."""
     mark = f"\0{MARKER}={folder}\0".encode()
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
@@ -135,7 +135,7 @@ def job_processes(folder: Path) -> list[int]:
 
 
 def signal_job(folder: Path, number: signal.Signals, group: int | None = None) -> bool:
-    """Send a signal to all processes of the job; return whether there were any."""
+    """Send a signal to all processes of the pod's job; return whether there were any."""
     processes = job_processes(folder)
     for process in processes:
         try:
@@ -152,7 +152,7 @@ def signal_job(folder: Path, number: signal.Signals, group: int | None = None) -
 
 
 def kill_rest(folder: Path, group: int | None = None) -> None:
-    """SIGKILL the remaining processes of the job until none is left: they may start new ones meanwhile."""
+    """SIGKILL the remaining processes of the pod's job until none is left: they may start new ones meanwhile."""
     for _ in range(100):
         if not signal_job(folder, signal.SIGKILL, group):
             return
@@ -160,7 +160,7 @@ def kill_rest(folder: Path, group: int | None = None) -> None:
 
 
 def start(command: list[str], folder: Path, environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
-    """Start a process in its own group, which is killed when this process ends."""
+    """Start a process of the pod's job in its own group, which is killed when the supervisor ends."""
     me = os.getpid()
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -183,14 +183,14 @@ def start(command: list[str], folder: Path, environment: dict[str, str], output:
 
 
 def time_of_boot() -> list[Any]:
-    """Return the boot's id and the seconds since then, which are independent of the wall clock."""
+    """Return the boot's id and the seconds since then, which are independent of the pod's wall clock."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return [boot.read_text().strip() if boot.exists() else "", time.clock_gettime(clock)]
 
 
 def seconds_since(moment: list[Any]) -> float:
-    """Return the seconds since a `time_of_boot`; after a reboot, since the reboot."""
+    """Return the seconds since a `time_of_boot` on the pod; after a reboot, since the reboot."""
     boot, now = time_of_boot()
     return float(now - moment[1]) if boot == moment[0] else float(now)
 
@@ -231,7 +231,8 @@ class Watch:
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str], log: Log, watch: Watch) -> tuple[int, str]:
-    """Run a command until it exits or must be stopped; return its exit code (negative: signal) and the reason."""
+    """Run a command of the pod's job until it exits or must be stopped; return its exit code (negative: signal) and
+    the reason."""
     reader, writer = os.pipe()
     try:
         child = start(command, folder, environment, writer)
@@ -267,7 +268,7 @@ class Pipe:
         self.open = True
 
     def copy(self, seconds: float) -> None:
-        """Wait up to ``seconds`` for output, and write all of it."""
+        """Wait up to ``seconds`` for output of the pod's job, and write all of it to the log."""
         if not self.open:
             time.sleep(seconds)
         elif select.select([self.reader], [], [], seconds)[0]:
@@ -285,7 +286,7 @@ class Pipe:
 
 
 def launch(folder: Path) -> None:
-    """Start the supervisor in the background, unless one is running or the job has ended."""
+    """Start the pod's supervisor in the background, unless one is running or the job has ended."""
     lock = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not acquire(lock) or (folder / "exit.json").exists():
         (folder / "secrets.json").unlink(missing_ok=True)
@@ -306,7 +307,7 @@ def launch(folder: Path) -> None:
 
 
 def acquire(lock: int) -> bool:
-    """Take the lock; retry, as a poll holds it for a moment while checking it."""
+    """Take the lock of the pod's supervisor; retry, as a poll holds it for a moment while checking it."""
     for _ in range(10):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -317,7 +318,7 @@ def acquire(lock: int) -> bool:
 
 
 def is_alive(folder: Path) -> bool:
-    """Return whether a supervisor is running for that folder."""
+    """Return whether the pod's supervisor of the job in ``folder`` is running."""
     try:
         lock = os.open(folder / "supervisor.lock", os.O_RDONLY)
     except FileNotFoundError:
@@ -340,7 +341,7 @@ def supervise(folder: Path) -> None:
 
 
 def run_to_end(folder: Path) -> None:
-    """Run the job, record its exit, and wait until the result is collected."""
+    """Run the pod's job, record its exit, and wait until the result is collected."""
     log = Log(folder / "train.log")
     code: int | None = None
     reason, watch = "killed", None
@@ -365,8 +366,9 @@ def run_to_end(folder: Path) -> None:
 
 
 def wait_for_collection(folder: Path, watch: Watch) -> None:
-    """Wait until the result is collected, or for the length of the lease. Then give the run that collected it time to
-    terminate the pod itself, as only the run can verify at once that a pod it terminated is gone."""
+    """Wait on the pod until the job's result is collected, or for the length of the lease. Then give the run that
+    collected it time to terminate the pod itself, as only the run can verify at once that a pod it terminated is
+    gone."""
     while not (folder / "collected").exists():
         if watch.lease_is_over():
             return
@@ -376,7 +378,7 @@ def wait_for_collection(folder: Path, watch: Watch) -> None:
 
 
 def run_job(folder: Path, job: dict[str, Any], started: list[Any], log: Log, watch: Watch) -> tuple[int, str]:
-    """Run the setup command, then the job's command; return exit code and reason."""
+    """Run on the pod the setup command, then the job's command; return exit code and reason."""
     environment = job_environment(folder, job)
     state = {"started": started, "supervisor": os.getpid()}
     if job["setup"] is not None:
@@ -391,7 +393,7 @@ def run_job(folder: Path, job: dict[str, Any], started: list[Any], log: Log, wat
 
 
 def job_environment(folder: Path, job: dict[str, Any]) -> dict[str, str]:
-    """Return the job's environment: the container's without its secrets, this session's, and the job's own.
+    """Return the environment of the pod's job: the container's without its secrets, this session's, and the job's own.
 
     Only a container's first process gets its variables; without them, a session's PATH differs from the image's.
     """
@@ -411,7 +413,7 @@ def job_environment(folder: Path, job: dict[str, Any]) -> dict[str, str]:
 
 
 def poll(folder: Path, messages_offset: int, log_offset: int) -> None:
-    """Renew the lease; print the job's status, and its output after the two offsets."""
+    """Renew the lease of the pod's job; print the job's status, and its output after the two offsets."""
     (folder / "lease").touch()
     alive = is_alive(folder)  # before exit.json: a supervisor that ends after this has written that file
     ended = read_json(folder / "exit.json")
@@ -429,7 +431,7 @@ def poll(folder: Path, messages_offset: int, log_offset: int) -> None:
 
 
 def chunk(path: Path, offset: int) -> tuple[bytes, bool]:
-    """Return a file's content after an offset, up to a limit, and whether that was all of it."""
+    """Return the content of a file of the pod's job after an offset, up to a limit, and whether that was all of it."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -440,7 +442,7 @@ def chunk(path: Path, offset: int) -> tuple[bytes, bool]:
 
 
 def cancel(folder: Path) -> None:
-    """Stop the job; without a running supervisor, do it here."""
+    """Stop the pod's job; without a running supervisor, do it here."""
     (folder / "cancel").touch()
     if is_alive(folder) or (folder / "exit.json").exists():
         return
@@ -449,7 +451,8 @@ def cancel(folder: Path) -> None:
 
 
 def checkpoint(folder: Path) -> None:
-    """Print name and manifest of the newest complete checkpoint: `trainer_state.json` is written last."""
+    """Print name and manifest of the newest complete checkpoint of the pod's job: `trainer_state.json` is written
+    last."""
     where = json.loads((folder / "job.json").read_text())["checkpoints"]
     whole = list((folder / where).glob("*/trainer_state.json")) if where else []
     newest = max(whole, key=lambda path: path.stat().st_mtime, default=None)
@@ -461,7 +464,7 @@ def checkpoint(folder: Path) -> None:
 
 
 def first_environment() -> dict[str, str]:
-    """Return the environment of the container's first process: the order's variables and the pod's own key."""
+    """Return the environment of the pod's first process: the order's variables and the pod's own key."""
     try:
         content = Path("/proc/1/environ").read_bytes().decode(errors="replace")
     except OSError:
@@ -519,7 +522,8 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def request(method: str, url: str, key: str, body: object = None) -> tuple[int, dict[str, Any] | None] | None:
-    """Return status and JSON object of the response ({}: empty body; None: not a JSON object); None without a response.
+    """Send the pod's request to the control plane; return status and JSON object of the response ({}: empty body;
+    None: not a JSON object); None without a response.
 
     A redirect is returned like any other response: it is not followed.
     """
@@ -539,7 +543,8 @@ def request(method: str, url: str, key: str, body: object = None) -> tuple[int, 
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
-    """Return the object in JSON text, {} for empty text, None for anything else, such as a proxy's page."""
+    """Return the object in the JSON text that the pod received from the control plane, {} for empty text, None for
+    anything else, such as a proxy's page."""
     try:
         found = json.loads(content.strip() or b"{}")
     except ValueError:
@@ -548,8 +553,8 @@ def json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def accepted(answer: tuple[int, dict[str, Any] | None] | None) -> bool:
-    """Return whether the API itself accepted a request, or does not know the pod; a page or a redirect is not from the
-    API."""
+    """Return whether RunPod's API itself accepted a request, or does not know the pod; a page or a redirect is not
+    from the API."""
     status, found = answer or (0, None)
     if found is None:
         return False

@@ -8,8 +8,8 @@ from bizcharts_pipeline.settings import Settings
 
 
 def open_provider(settings: Settings, name: str = "", sleep: Callable[[float], None] = time.sleep) -> Provider:
-    """Return the provider ``name``, or the one in ``settings.pod_provider``; for RunPod, with the API in
-    ``settings.pods.api`` as long as it exists.
+    """Return the provider of pods called ``name``, or the one in ``settings.pod_provider``; for RunPod, with the API
+    in ``settings.pods.api`` as long as it exists.
 
     ``sleep`` is used when RunPod requests a pause. Key and address are read from the environment at each call
     (``RUNPOD_API_KEY``, ``RUNPOD_API_BASE_URL``).

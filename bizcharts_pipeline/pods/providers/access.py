@@ -22,7 +22,7 @@ class Access:
 
 
 def access() -> Access:
-    """Return address and key of the control plane.
+    """Return address and key of RunPod's control plane.
 
     Raises:
         AccessDenied: the key is missing, or one of the two cannot be used; the message names the variable.
@@ -39,7 +39,7 @@ def access() -> Access:
 
 
 def queue_access() -> Access:
-    """Return address and key of the queues of serverless endpoints.
+    """Return address and key of the queues of RunPod's serverless endpoints.
 
     Raises:
         AccessDenied: as :func:`access`.

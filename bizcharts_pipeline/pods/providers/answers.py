@@ -20,7 +20,7 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def pod_of(answer: object) -> Pod | None:
-    """Return the pod in an answer; ``None`` if there is none, or it is terminated.
+    """Return the pod in RunPod's answer; ``None`` if there is none, or it is terminated.
 
     A pod counts as running once its container does. The GPU's short name is kept, which both formats have ('RTX 4090').
     ``machine`` is the host's id within one API; the APIs have different ones.
@@ -53,7 +53,7 @@ def pod_of(answer: object) -> Pod | None:
 
 
 def pods_of(answers: object, prefix: str) -> list[Pod]:
-    """Return the pods of a list whose names start with ``prefix``, the oldest first.
+    """Return the pods of a list in RunPod's answer whose names start with ``prefix``, the oldest first.
 
     Raises:
         Uncertain: it is not a list of pods.
@@ -66,7 +66,8 @@ def pods_of(answers: object, prefix: str) -> list[Pod]:
 
 
 def price_of(answer: object, cloud: str) -> Decimal | None:
-    """Return the price of a GPU in ``cloud`` in USD per hour; ``None`` if it is not offered there now.
+    """Return the price of a GPU from RunPod's answer, in ``cloud`` in USD per hour; ``None`` if it is not offered
+    there now.
 
     Raises:
         Uncertain: the answer does not describe a GPU.
@@ -80,7 +81,7 @@ def price_of(answer: object, cloud: str) -> Decimal | None:
 
 
 def short_name(gpu: str) -> str:
-    """Return a GPU's name without the manufacturer: 'NVIDIA GeForce RTX 4090' is displayed as 'RTX 4090'."""
+    """Return the name of a pod's GPU without the manufacturer: 'NVIDIA GeForce RTX 4090' is displayed as 'RTX 4090'."""
     return _MAKER.sub("", gpu)
 
 
@@ -132,7 +133,7 @@ def _born(fields: Mapping[str, Any]) -> datetime:
 
 
 def usd_of(value: object) -> Decimal | None:
-    """Return an amount exactly as written; ``None`` if it is missing, zero or invalid."""
+    """Return an amount of RunPod's bill exactly as written; ``None`` if it is missing, zero or invalid."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         return None
     return Decimal(str(value))

@@ -8,6 +8,6 @@ from bizcharts_pipeline.pods.transport import LocalTransport
 
 
 def this_machine(home: Path) -> OwnHost:
-    """Return this machine as a provider; its jobs are stored below ``home``."""
+    """Return this machine as a provider of pods; its jobs are stored below ``home``."""
     workspace = home / "pods" / "workspace"
     return OwnHost("local", Address("localhost", 0, ""), lambda: LocalTransport(workspace), "This machine")

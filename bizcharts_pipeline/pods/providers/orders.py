@@ -17,7 +17,7 @@ _SPLICED = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
 def check_order(order: Order) -> None:
-    """Refuse an order that an API would garble, before anything is sent.
+    """Refuse the order of a pod that an API would garble, before anything is sent.
 
     Raises:
         OrderRefused: the message names the field; values of variables are not shown.
@@ -55,13 +55,13 @@ def check_id(pod_id: str) -> str:
         OrderRefused: it is not.
     """
     if not _POD_ID.fullmatch(pod_id):
-        raise OrderRefused(f"{pod_id[:70]!r} is not a valid pod id.")
+        raise OrderRefused(f"{pod_id[:70]!r} is not a valid id of a pod, though RunPod answered with it.")
     return pod_id
 
 
 def without_values(text: str, order: Order) -> str:
-    """Return a control plane's message about an order, with the values of the order's variables replaced by their
-    names."""
+    """Return a control plane's message about the order of a pod, with the values of the order's variables replaced by
+    their names."""
     for name, value in sorted(order.environment.items(), key=lambda entry: -len(entry[1])):
         if len(value) >= _MIN_SECRET:
             text = text.replace(value, f"<{name}>")

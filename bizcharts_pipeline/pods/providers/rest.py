@@ -32,7 +32,7 @@ class RestApi:
         self._collections, self._sleep = collections, sleep
 
     def ask(self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None) -> Reply:
-        """Return the response to a request."""
+        """Return the response of RunPod's REST API to a request."""
         for _ in range(_WAITS):
             reply = ask(method, path, query=query, body=body)
             wait = _WAIT if reply.retry_after is None else reply.retry_after
@@ -42,11 +42,13 @@ class RestApi:
         else:
             reply = ask(method, path, query=query, body=body)
         if reply.status == 410 or (reply.status == 404 and path in self._collections):
-            raise ApiGone(f"RunPod's REST API was switched off ({reply.status}): {reply.detail}")
+            off = "was switched off" if reply.status == 410 else "seems to be switched off"
+            raise ApiGone(f"RunPod's REST API {off} ({reply.status}): {reply.detail}")
         return reply
 
     def every(self, path: str, name: str) -> list[Any]:
-        """Return the entries of a list on all its pages; one that moves between pages counts once."""
+        """Return the entries of a list of RunPod's REST API on all its pages; one that moves between pages counts
+        once."""
         entries: dict[str, Any] = {}
         cursors: list[str] = []
         for _ in range(MAX_PAGES):
@@ -64,12 +66,12 @@ class RestApi:
 
 
 def is_unknown(reply: Reply) -> bool:
-    """Return whether the API itself reports an unknown id; a 404 page may come from a proxy."""
+    """Return whether RunPod's API itself reports an unknown id; a 404 page may come from a proxy."""
     return reply.status == 404 and isinstance(reply.body, Mapping)
 
 
 def refused(reply: Reply) -> PodError:
-    """Return the error for an unsuccessful response; if it proves nothing, it is Uncertain."""
+    """Return the error for an unsuccessful response of RunPod; if it proves nothing, it is Uncertain."""
     if reply.status == 401:
         return AccessDenied("RunPod does not accept the key; check RUNPOD_API_KEY.")
     if reply.status == 402:
@@ -83,7 +85,7 @@ def refused(reply: Reply) -> PodError:
 
 
 def listed(reply: Reply, name: str) -> list[Any]:
-    """Return the list ``name`` in a response.
+    """Return the list ``name`` in a response of RunPod's REST API.
 
     Raises:
         PodError: there is none.

@@ -10,6 +10,8 @@ import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from bizcharts_pipeline.http.causes import cause_of
+from bizcharts_pipeline.http.dates import retry_after_seconds
 from bizcharts_pipeline.http.deadline import cut_off_after, seconds_left
 from bizcharts_pipeline.http.exchange import BodyRefused, BoundedSession
 from bizcharts_pipeline.pods.errors import OutOfTime, Uncertain, Unsent
@@ -32,7 +34,7 @@ class Reply:
 
     @property
     def detail(self) -> str:
-        """The error message (RFC 9457, or a page's text), at most 300 characters."""
+        """The error message in RunPod's response (RFC 9457, or a page's text), at most 300 characters."""
         fields = self.body if isinstance(self.body, Mapping) else {}
         errors = fields.get("errors")
         words = fields.get("detail") or fields.get("title") or fields.get("message") or fields.get("error") or self.text
@@ -60,7 +62,7 @@ def ask(
     at: Access | None = None,
     seconds: float | None = None,
 ) -> Reply:
-    """Return the response to one request.
+    """Return the response of RunPod's REST API to one request.
 
     Args:
         at: address and key; the control plane's unless given.
@@ -99,12 +101,12 @@ def ask(
         kind = Unsent if isinstance(lost, Exception) and _is_unsent(lost) else Uncertain
         raise kind(f"RunPod, {method} {path}: incomplete or missing response ({why}); try again later.")
     body_read = _json(content)
-    text = "" if body_read is not None else _words(content).replace(opens.key, "<key>")
-    return Reply(status, body_read, _seconds(headers.get("Retry-After", "")), text)
+    text = "" if body_read is not None else _words(content)
+    return Reply(status, body_read, retry_after_seconds(headers.get("Retry-After"), headers.get("Date")), text)
 
 
 def post(url: str, *, headers: Mapping[str, str], data: str, timeout: float) -> requests.Response:
-    """Replacement of ``requests.post`` in RunPod's SDK, with the limits of this module.
+    """Replacement for ``requests.post`` in RunPod's SDK that applies this module's limits of time and size.
 
     Raises:
         requests.RequestException: the response is incomplete or missing, or no time was left to send the request.
@@ -119,7 +121,7 @@ def post(url: str, *, headers: Mapping[str, str], data: str, timeout: float) -> 
             ) as answer:
                 answer._content = session.body(answer, MAX_BYTES, lambda: watchdog.expired)
         except (Urllib3Error, BodyRefused) as error:
-            raise requests.ConnectionError(type(error).__name__) from None
+            raise requests.ConnectionError(str(error) if isinstance(error, BodyRefused) else cause_of(error)) from None
         if watchdog.expired:
             raise requests.Timeout("it was too slow")
         return answer
@@ -143,7 +145,3 @@ def _words(content: bytes) -> str:
     """Return the beginning of a page without its tags, on one line."""
     text = re.sub(r"<[^<>]*>", " ", content[:_PAGE_BYTES].decode(errors="replace"))
     return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())[:200]
-
-
-def _seconds(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text.strip()) else None

@@ -38,12 +38,16 @@ class RunPod:
         return self._ask(lambda provider: provider.usd_per_hour(candidate))
 
     def create(self, order: Order) -> Pod:
-        """See `protocol.Provider`. An order is not repeated through the other API, as it may have been executed."""
+        """Create a pod at RunPod: see `protocol.Provider`. An order is not repeated through the other API, as it may
+        have been executed."""
         try:
             return self._provider.create(order)
         except ApiGone as error:
             self._switch(error)
-            raise Uncertain(f"{error} The next order uses the other API; search for the pod first.") from None
+            raise Uncertain(
+                f"{error} It is not known whether a pod was created: look with `bizcharts pods list` before you order "
+                "again; the next order uses the other API."
+            ) from None
 
     def find(self, prefix: str) -> list[Pod]:
         return self._ask(lambda provider: provider.find(prefix))

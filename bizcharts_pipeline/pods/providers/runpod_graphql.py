@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from bizcharts_pipeline.http.causes import cause_of
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,
     ApiGone,
@@ -112,8 +113,8 @@ class RunPodGraphQL:
             return None
 
     def terminate(self, pod_id: str) -> bool:
-        """See `protocol.Provider`. The SDK treats any JSON without errors as success; only :meth:`get` confirms that
-        the pod is terminated."""
+        """Terminate a pod at RunPod: see `protocol.Provider`. The SDK treats any JSON without errors as success; only
+        :meth:`get` confirms that the pod is terminated."""
         try:
             _asked(lambda sdk: sdk.terminate_pod(check_id(pod_id)))
         except _PodGone:
@@ -183,7 +184,7 @@ def _refusal(error: Exception) -> PodError:
     if isinstance(error, requests.exceptions.JSONDecodeError | KeyError):
         return _without_data()
     if isinstance(error, requests.RequestException):
-        return Uncertain(f"RunPod did not answer ({type(error).__name__}); try again later.")
+        return Uncertain(f"RunPod did not answer ({cause_of(error)}); try again later.")
     if type(error) is ValueError:  # raised by the SDK itself, before it sends the order
         return OrderRefused(f"The runpod SDK refused: {str(error)[:_EXCERPT]}")
     return Uncertain(f"RunPod's answer could not be read ({type(error).__name__}); try again later.")

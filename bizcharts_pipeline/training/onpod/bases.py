@@ -21,13 +21,14 @@ class Base:
     vision_linears: str  # linear modules of the tower, for adapting it too
 
     def targets(self, which: str, *, freeze_vision: bool) -> str:
-        """Return the regular expression of the modules that get an adapter; ``which`` is 'linear' or 'qv'."""
+        """Return the regular expression of the base model's modules that get an adapter; ``which`` is 'linear' or
+        'qv'."""
         names = "(?:q_proj|v_proj)" if which == "qv" else "(?:[qkvo]_proj|gate_proj|up_proj|down_proj)"
         language = f"{_LANGUAGE}{names}"
         return language if freeze_vision else f"(?:{language}|{self.vision_linears})"
 
     def of_vision(self, module: str) -> bool:
-        """Whether a module's full name, with any prefix by PEFT, belongs to the vision tower."""
+        """Whether a module's full name, with any prefix by PEFT, belongs to the base model's vision tower."""
         return f".{self.vision}." in f".{module}."
 
 
@@ -59,7 +60,7 @@ REVISIONS = {
 
 
 def base_of(architecture: str) -> Base:
-    """Return the description of an architecture.
+    """Return the description of a supported base model by its architecture.
 
     Raises:
         BadInput: it is not a known base model.

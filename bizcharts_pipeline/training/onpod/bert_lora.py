@@ -52,7 +52,8 @@ def fit(
     seed: int,
     report: Callable[[dict[str, float]], None] = lambda figures: None,
 ) -> tuple[Any, Any]:
-    """Return the trained model and its tokenizer; the same arguments give the same weights on the same kind of machine.
+    """Train a BERT-like classifier with LoRA, and return it with its tokenizer; the same arguments give the same
+    weights on the same kind of machine.
 
     ``report`` receives ``step``, ``loss`` and so on during training.
 
@@ -95,7 +96,7 @@ def fit(
 
 
 def load_base(base: Path) -> Any:
-    """Return the pretrained classifier in 32-bit floats; its weights must be safetensors."""
+    """Return the pretrained classifier to fine-tune, in 32-bit floats; its weights must be safetensors."""
     import torch
     from transformers import AutoModelForSequenceClassification
     from transformers.utils.logging import disable_progress_bar
@@ -154,7 +155,8 @@ def _reporting(report: Callable[[dict[str, float]], None]) -> Any:
 def log_probabilities(
     model: Any, tokenizer: Any, texts: Sequence[str], tokens: int, batch: int = 32
 ) -> list[list[float]]:
-    """Return the uncalibrated log-probabilities of bearish, neutral and bullish for each text."""
+    """Return the uncalibrated log-probabilities of bearish, neutral and bullish for each text by a classifier that the
+    training script has fine-tuned."""
     import torch
 
     order = stance_order(model.config.id2label)
@@ -171,7 +173,8 @@ def log_probabilities(
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write adapter, classifier and tokenizer to ``folder``; the same weights give the same files on any machine."""
+    """Write the fine-tuned classifier's adapter, head and tokenizer to ``folder``; the same weights give the same
+    files on any machine."""
     model.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # an unfilled template that contains the path of the base
@@ -184,7 +187,8 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def stance_order(id2label: Any) -> list[int]:
-    """Return the positions of bearish, neutral and bullish among a model's outputs, by their names.
+    """Return the positions of bearish, neutral and bullish among the outputs of the classifier to train, by their
+    names.
 
     Raises:
         Unusable: its outputs are not these three classes.

@@ -22,11 +22,11 @@ class Calibration:
     temperature: float
 
     def shifted(self, log_p: np.ndarray) -> np.ndarray:
-        """Return the log-probabilities corrected for oversampling; temperature is not applied."""
+        """Return a trained adapter's log-probabilities corrected for oversampling; temperature is not applied."""
         return log_softmax(log_p + np.array(self.shift))
 
     def probabilities(self, log_p: np.ndarray) -> np.ndarray:
-        """Return the calibrated probabilities for a model's raw ``log_p``."""
+        """Return the calibrated probabilities for a trained adapter's raw ``log_p``."""
         return np.asarray(np.exp(log_softmax(self.shifted(log_p) / self.temperature)))
 
     def save(self, folder: Path) -> None:
@@ -44,9 +44,8 @@ def read_calibration(folder: Path) -> Calibration:
 
 
 def prior_shift(natural: Sequence[int], shown: Sequence[int]) -> tuple[float, ...]:
-    """Return the correction for oversampling (Saerens et al. 2002): log of natural over shown share; 0 for an absent
-    class.
-    """
+    """Return the correction for the training's oversampling (Saerens et al. 2002): log of natural over shown share; 0
+    for an absent class."""
     return tuple(
         math.log(n / sum(natural)) - math.log(m / sum(shown)) if n and m else 0.0
         for n, m in zip(natural, shown, strict=True)
@@ -54,7 +53,8 @@ def prior_shift(natural: Sequence[int], shown: Sequence[int]) -> tuple[float, ..
 
 
 def fit_temperature(log_p: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature with the least negative log-likelihood (Guo et al. 2017), or 1 without labels.
+    """Return, for the calibration of a training, the temperature with the least negative log-likelihood (Guo et al.
+    2017), or 1 without labels.
 
     Found by golden-section search over its logarithm.
     """
@@ -71,11 +71,11 @@ def fit_temperature(log_p: np.ndarray, labels: np.ndarray) -> float:
 
 
 def nll(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean negative log-likelihood of the true labels."""
+    """Return the mean negative log-likelihood of the true labels of a training's validation posts."""
     return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Return log-probabilities whose exponentials sum to one over the last axis."""
+    """Return the log-probabilities of a trained model's logits; their exponentials sum to one over the last axis."""
     top = logits - logits.max(-1, keepdims=True)
     return np.asarray(top - np.log(np.exp(top).sum(-1, keepdims=True)))

@@ -24,7 +24,7 @@ _LIMITS = (
 
 
 def main(what: str, *where: str) -> None:
-    """Print the problems."""
+    """Check a training job's data, and print the problems."""
     for kind, most in _LIMITS:
         resource.setrlimit(kind, (most, most))
     sys.dont_write_bytecode = True

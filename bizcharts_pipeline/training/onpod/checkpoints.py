@@ -20,7 +20,8 @@ _NEEDED = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_sta
 
 
 def newest_complete(folders: Sequence[Path], fingerprint: str) -> tuple[Path | None, list[str]]:
-    """Return the checkpoint with the most steps in ``folders``, or ``None``; and the reasons for skipping others."""
+    """Return the training checkpoint with the most steps in ``folders``, or ``None``; and the reasons for skipping
+    others."""
     skipped, found = [], []
     for checkpoint in _candidates(folders):
         if why := problem(checkpoint, fingerprint):
@@ -31,7 +32,7 @@ def newest_complete(folders: Sequence[Path], fingerprint: str) -> tuple[Path | N
 
 
 def problem(checkpoint: Path, fingerprint: str) -> str | None:
-    """Return why a checkpoint cannot be resumed; ``None`` if it can."""
+    """Return why the training cannot resume a checkpoint; ``None`` if it can."""
     try:
         _read_json(checkpoint / STATE)["global_step"]
         if _read_json(checkpoint / OURS)["fingerprint"] != fingerprint:

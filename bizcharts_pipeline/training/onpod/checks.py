@@ -28,7 +28,8 @@ _SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?s>|<unk>|<pad>")
 
 
 def labelled_row_problem(record: Any, folder: Path) -> str | None:
-    """Return why a row of ``train.json`` or ``validation.json`` in ``folder`` cannot be used; ``None`` if it can.
+    """Return why the training cannot use a row of ``train.json`` or ``validation.json`` in ``folder``; ``None`` if it
+    can.
 
     The images that it names are not opened (see :func:`image_problem`).
     """
@@ -45,7 +46,7 @@ def labelled_row_problem(record: Any, folder: Path) -> str | None:
 
 
 def gold_row_problem(record: Any, folder: Path) -> str | None:
-    """Return why a row of ``gold.json`` in ``folder`` cannot be scored; ``None`` if it can."""
+    """Return why the training's script cannot score a row of ``gold.json`` in ``folder``; ``None`` if it can."""
     match record:
         case {"thread_id": int(), "question": str(question), "images": list(images), **more} if not more:
             return _question_problem(question, images, folder)
@@ -70,12 +71,13 @@ def _question_problem(question: str, images: Sequence[Any], folder: Path) -> str
 
 
 def without_placeholder(question: str) -> str:
-    """Return a question without the image's placeholder, which the trainer would leave in as text."""
+    """Return a training question without the image's placeholder, which the trainer would leave in as text."""
     return question.replace(f"{PLACEHOLDER}\n", "").replace(PLACEHOLDER, "")
 
 
 def text_row_problem(row: Any) -> str | None:
-    """Return why a row of ``text.json`` (``text``, ``label`` 0 to 2, ``group``) cannot be used; ``None`` if it can."""
+    """Return why the training cannot use a row of ``text.json`` (``text``, ``label`` 0 to 2, ``group``); ``None`` if
+    it can."""
     match row:
         case {"text": str(text), "label": int(label), "group": int()}:
             if label not in range(len(LABELS)):
@@ -86,9 +88,8 @@ def text_row_problem(row: Any) -> str | None:
 
 
 def gold_text_problem(row: Any) -> str | None:
-    """Return why a row of a text model's ``gold.json`` (``thread_id``, ``text``) cannot be scored; ``None`` if it
-    can.
-    """
+    """Return why the training's script cannot score a row of a text model's ``gold.json`` (``thread_id``, ``text``);
+    ``None`` if it can."""
     match row:
         case {"label": _}:
             return "it has a label: gold labels must not be sent to a pod"
@@ -99,7 +100,7 @@ def gold_text_problem(row: Any) -> str | None:
 
 
 def class_problem(rows: Sequence[Any]) -> str | None:
-    """Return the class with too few different posts; ``rows`` are valid rows of ``text.json``."""
+    """Return the class with too few different posts for training; ``rows`` are valid rows of ``text.json``."""
     for label, name in enumerate(LABELS):
         groups = {row["group"] for row in rows if row["label"] == label}
         if len(groups) < MIN_GROUPS_PER_CLASS:
@@ -111,7 +112,8 @@ def class_problem(rows: Sequence[Any]) -> str | None:
 
 
 def image_problem(path: Path) -> str | None:
-    """Decode an image completely and return why it cannot be shown to a model; ``None`` if it can.
+    """Decode an image completely and return why it cannot be shown to the vision model, in training or later; ``None``
+    if it can.
 
     The decoder of a hostile file may crash the process: call this in a separate process.
     """
@@ -129,7 +131,8 @@ def image_problem(path: Path) -> str | None:
 
 
 def open_image(path: Path | str) -> "Image.Image":
-    """Return the first frame of an image in RGB, on white where it is transparent."""
+    """Return the first frame of an image as it is shown to the vision model, in training and later: in RGB, on white
+    where it is transparent."""
     from PIL import Image
 
     with Image.open(path, formats=FORMATS) as image:

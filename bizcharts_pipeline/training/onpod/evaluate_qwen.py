@@ -34,7 +34,8 @@ class Judgement:
 
 
 def judge(model: Any, processor: Any, data: Data, calibration: Calibration, seed: int, *, fit: bool) -> Judgement:
-    """Score validation and gold; if ``fit``, the temperature is fitted to validation, else it is used unchanged.
+    """Score validation and gold with a trained adapter or its base; if ``fit``, the temperature is fitted to
+    validation, else it is used unchanged.
 
     In ``scores``, ``log_p`` are the three labels' log-probabilities, corrected for oversampling; probabilities are
     ``softmax(log_p / temperature)``.
@@ -78,7 +79,8 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def evaluate(spec_path: Path, adapter: Path | None) -> Judgement:
-    """Load a model and evaluate it on the data in the folder of its specification."""
+    """Load a vision model, trained or unmodified, and evaluate it on the data in the folder of its training's
+    specification."""
     spec = read_spec(spec_path)
     base = read_base(spec)
     if adapter:
@@ -92,7 +94,7 @@ def evaluate(spec_path: Path, adapter: Path | None) -> Judgement:
 
 
 def main() -> int:
-    """Run from the command line."""
+    """Evaluate an adapter, or the unmodified base, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spec", type=Path)
     parser.add_argument("--adapter", type=Path, help="folder of the adapter; without it the base alone is evaluated")

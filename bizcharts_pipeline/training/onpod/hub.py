@@ -10,7 +10,7 @@ _FORM = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 def hub_token() -> str | None:
-    """Return the token, or ``None`` without one.
+    """Return the token of the Hugging Face hub, from which a training fetches its base, or ``None`` without one.
 
     Raises:
         BadInput: it has invalid characters; a library's error message would print it.

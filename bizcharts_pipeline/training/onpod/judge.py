@@ -39,16 +39,16 @@ class Judge(TrainerCallback):
 
     @property
     def exhausted(self) -> bool:
-        """Whether ``patience`` evaluations have passed without improvement."""
+        """Whether ``patience`` evaluations of the training have passed without improvement."""
         return self._without_gain >= self._patience
 
     @property
     def best_step(self) -> int:
-        """The step whose adapter was best on validation; 0 if none was evaluated."""
+        """The training step whose adapter was best on validation; 0 if none was evaluated."""
         return self._best_step
 
     def on_log(self, args: Any, state: Any, control: Any, **event: Any) -> None:
-        """Report a step.
+        """Report a training step.
 
         Raises:
             Diverged: its loss or gradient is NaN or infinite.
@@ -73,7 +73,7 @@ class Judge(TrainerCallback):
         )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **event: Any) -> None:
-        """Evaluate if it is due."""
+        """Evaluate the adapter in training on validation, if it is due."""
         if not self._rows or (state.global_step % self.every and state.global_step != state.max_steps):
             return
         started, model = time.monotonic(), event["model"]
@@ -98,7 +98,7 @@ class Judge(TrainerCallback):
         control.should_training_stop = control.should_training_stop or self.exhausted
 
     def save(self, checkpoint: Path) -> None:
-        """Write the state into a checkpoint."""
+        """Write the state of the training's evaluations into a checkpoint."""
         known = {
             "fingerprint": self._fingerprint,
             "best_nll": self._best_nll if self._best else None,
@@ -110,7 +110,7 @@ class Judge(TrainerCallback):
         (checkpoint / OURS).write_text(json.dumps(known))
 
     def load(self, checkpoint: Path) -> None:
-        """Restore the state from a checkpoint."""
+        """Restore the state of the training's evaluations from a checkpoint."""
         known = json.loads((checkpoint / OURS).read_bytes())
         self._best_step, self._without_gain = known["best_step"], known["without_gain"]
         if known["best_nll"] is not None:
@@ -123,7 +123,8 @@ class Judge(TrainerCallback):
 
 
 def gpu_mb() -> int | None:
-    """Return the peak memory reserved on the GPU so far, in MB (10⁶ bytes); ``None`` without a GPU."""
+    """Return the peak memory that the training has reserved on the GPU so far, in MB (10⁶ bytes); ``None`` without a
+    GPU."""
     return round(torch.cuda.max_memory_reserved() / 1e6) if torch.cuda.is_available() else None
 
 

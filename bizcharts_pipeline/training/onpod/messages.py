@@ -19,7 +19,8 @@ def _say_to_log(kind: str, **values: Any) -> None:
 
 @contextmanager
 def reporting() -> Iterator[Say]:
-    """Yield the reporting function; an exception inside is reported too, as the last message."""
+    """Yield the function that reports a training's progress; an exception inside is reported too, as the last
+    message."""
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield _say_to_log
         return

@@ -16,14 +16,15 @@ DTYPE = torch.bfloat16 if CUDA else torch.float32  # of computations
 
 
 def access(spec: Spec) -> dict[str, Any]:
-    """Return the arguments for loading the base: its commit, and the hub's token if any. Its code is never run."""
+    """Return the arguments for loading the base model of the training: its commit, and the hub's token if any. Its
+    code is never run."""
     if spec.local:
         return {"local_files_only": True, "trust_remote_code": False}
     return {"revision": spec.commit, "token": hub_token(), "trust_remote_code": False}
 
 
 def read_base(spec: Spec) -> Base:
-    """Return the description of the base's architecture.
+    """Return the description of the base model's architecture.
 
     Raises:
         BadInput: the architecture is not supported.
@@ -32,12 +33,13 @@ def read_base(spec: Spec) -> Base:
     try:
         config = AutoConfig.from_pretrained(spec.base, **access(spec))
     except ValueError as error:  # a model type unknown to the library
-        raise BadInput(f"base {spec.base}: {str(error)[:300]}") from error
+        raise BadInput(f"the base model {spec.base} is not supported: {str(error)[:300]}") from error
     return base_of(str(config.model_type))
 
 
 def quantisation(spec: Spec, base: Base) -> BitsAndBytesConfig | None:
-    """Return the 4-bit configuration (nf4, double quantisation) of all modules except vision tower and head."""
+    """Return the base model's 4-bit configuration (nf4, double quantisation) of all modules except vision tower and
+    head."""
     if spec.quantise == "none":
         return None
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
@@ -50,7 +52,7 @@ def quantisation(spec: Spec, base: Base) -> BitsAndBytesConfig | None:
 
 
 def load_base(spec: Spec, base: Base) -> Any:
-    """Return the base, on the GPU if there is one; its vision tower and head are not quantised."""
+    """Return the base model, on the GPU if there is one; its vision tower and head are not quantised."""
     model = AutoModelForImageTextToText.from_pretrained(
         spec.base,
         dtype=DTYPE,
@@ -95,7 +97,7 @@ def load_adapted(spec: Spec, base: Base, adapter: Path) -> Any:
 
 
 def lora(spec: Spec, base: Base) -> LoraConfig:
-    """Return the adapter's configuration."""
+    """Return the configuration of the LoRA adapter to train."""
     return LoraConfig(
         r=spec.rank,
         lora_alpha=spec.alpha,
@@ -108,17 +110,34 @@ def lora(spec: Spec, base: Base) -> LoraConfig:
     )
 
 
+def with_parent(model: Any, spec: Spec, base: Base, adapter: Path) -> Any:
+    """Return the base with a trained adapter whose training is to be continued.
+
+    Raises:
+        BadInput: it has another rank, scale or other modules than the specification orders.
+    """
+    adapted = PeftModel.from_pretrained(model, adapter, is_trainable=True, local_files_only=True)
+    ordered, found = lora(spec, base), adapted.peft_config["default"]
+    for name in ("r", "lora_alpha", "target_modules"):
+        if getattr(found, name) != getattr(ordered, name):
+            raise BadInput(f"the adapter of {spec.parent} has another {name} than the specification orders")
+    return adapted
+
+
 def require_vision_unquantised(model: Any, base: Base, *, quantised: bool) -> None:
-    """Raise if the vision tower is 4-bit, which damages it, or if the language model should be 4-bit and is not."""
+    """Raise if the base model's vision tower is 4-bit, which damages it, or if the language model should be 4-bit and
+    is not."""
     four_bit = [name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"]
     if wrong := [name for name in four_bit if base.of_vision(name)]:
         raise BadInput(f"{len(wrong)} modules of the vision tower are quantised, for example {wrong[0]}")
     if quantised and not four_bit:
-        raise BadInput("no module of the base was quantised")
+        raise BadInput(
+            "no layer of the base model was quantised: its architecture is not supported; choose another base model"
+        )
 
 
 def require_adapted(model: Any, base: Base, *, freeze_vision: bool) -> dict[str, int]:
-    """Return the number of trainable modules of language model and vision tower.
+    """Return the number of trainable modules of the adapted model's language model and vision tower.
 
     Raises:
         BadInput: other modules are trainable than requested.
@@ -135,12 +154,12 @@ def require_adapted(model: Any, base: Base, *, freeze_vision: bool) -> dict[str,
     if not freeze_vision and not vision:
         raise BadInput("no module of the vision tower is trainable; it should not be frozen")
     if modules == vision:
-        raise BadInput("no module of the language model is trainable")
+        raise BadInput("no module of the language model is trainable; correct the target modules of the adapter")
     return {"language": len(modules - vision), "vision": len(vision)}
 
 
 def cast_adapter(model: Any) -> None:
-    """Make the trainable parameters 32-bit.
+    """Make the trainable parameters of the model's adapter 32-bit.
 
     The trainer makes them 16-bit at the start, but loads them from a checkpoint in 32 bits, so that a resumed training
     would differ.

@@ -21,14 +21,14 @@ class Diverged(Exception):
 
 
 def require_finite(step: int, **values: float | None) -> None:
-    """Raise :class:`Diverged` if one of ``values`` of a step is NaN or infinite."""
+    """Raise :class:`Diverged` if one of ``values`` of a training step is NaN or infinite."""
     for name, value in values.items():
         if value is not None and not math.isfinite(value):
             raise Diverged(f"{name} is {value} at step {step}; lower the learning rate or check the rows of that step")
 
 
 def exit_status(error: BaseException) -> int:
-    """Return the exit status of the process after ``error``."""
+    """Return the exit status of the training's process after ``error``."""
     for cause in _causes(error):
         if isinstance(cause, BadInput):
             return BAD_INPUT

@@ -21,8 +21,8 @@ _STOCK: dict[str, type[ProcessorMixin]] = {
 
 
 def load_processor(source: str, base: Base, spec: Spec, **access: Any) -> Any:
-    """Return the processor in ``source`` (the base, or an adapter's folder), with the specified limits of pixels per
-    picture.
+    """Return the vision model's processor in ``source`` (the base, or an adapter's folder), with the specified limits
+    of pixels per picture.
 
     Args:
         access: arguments for loading ``source``, as in :func:`model.access`.

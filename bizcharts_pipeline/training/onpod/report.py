@@ -11,7 +11,8 @@ RESAMPLES = 1_000
 
 
 def figures(probabilities: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Any]:
-    """Return accuracy, macro-F1, recall by class, calibration error and confusion matrix (rows: true).
+    """Return the figures of a training's report: accuracy, macro-F1, recall by class, calibration error and confusion
+    matrix (rows: true).
 
     ``probabilities``: ``[n, 3]``; 95 % intervals by bootstrap over rows.
     """
@@ -37,23 +38,24 @@ def figures(probabilities: np.ndarray, labels: np.ndarray, seed: int) -> dict[st
 
 
 def confusion(labels: np.ndarray, guesses: np.ndarray) -> np.ndarray:
-    """Return how often each label (row) was predicted as each (column)."""
+    """Return for a training's report how often each label (row) was predicted as each (column)."""
     return np.bincount(labels * len(LABELS) + guesses, minlength=len(LABELS) ** 2).reshape(len(LABELS), len(LABELS))
 
 
 def accuracy(matrix: np.ndarray) -> float:
-    """Return the share of correct predictions."""
+    """Return for a training's report the share of correct predictions."""
     return float(np.trace(matrix) / matrix.sum())
 
 
 def macro_f1(matrix: np.ndarray) -> float:
-    """Return the mean F1 of the classes; 0 for a class that neither occurs nor is predicted."""
+    """Return for a training's report the mean F1 of the classes; 0 for a class that neither occurs nor is predicted."""
     both = matrix.sum(0) + matrix.sum(1)
     return float(np.mean(np.divide(2 * np.diag(matrix), both, out=np.zeros(len(both)), where=both > 0)))
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the expected calibration error (Naeini et al. 2015), over ten bins of equal width."""
+    """Return for a training's report the expected calibration error (Naeini et al. 2015), over ten bins of equal
+    width."""
     confidence, right = probabilities.max(-1), probabilities.argmax(-1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = [

@@ -41,7 +41,8 @@ class Data:
 
 
 def read_data(folder: Path, special_tokens: Collection[str] = ()) -> Data:
-    """Return the posts in ``folder`` (``dataset/`` and ``gold/``), after checking each row and image.
+    """Return the posts to train on and to score in ``folder`` (``dataset/`` and ``gold/``), after checking each row
+    and image.
 
     Args:
         special_tokens: the tokenizer's; no post may contain them, because they would be interpreted.
@@ -57,9 +58,8 @@ def read_data(folder: Path, special_tokens: Collection[str] = ()) -> Data:
 
 
 def examine(dataset: Path, gold: Path | None, special_tokens: Collection[str] = ()) -> tuple[Data, list[str]]:
-    """Return the valid posts of a data set and of the gold questions, and all problems with row and, if known,
-    thread.
-    """
+    """Return the valid posts of a training data set and of the gold questions, and all problems with row and, if
+    known, thread."""
     problems: list[str] = []
     threads = _threads(dataset)
     train = _read(dataset / "train.json", problems, threads)
@@ -130,7 +130,8 @@ def _records(path: Path, problems: list[str]) -> list[Any]:
 
 
 def balanced(rows: Sequence[Row], seed: int) -> list[Row]:
-    """Return ``rows`` with rarer classes repeated, up to the size of the largest class or :data:`MAX_REPEATS` times."""
+    """Return the training ``rows`` with rarer classes repeated, up to the size of the largest class or
+    :data:`MAX_REPEATS` times."""
     counts = Counter(row.label for row in rows)
     draw = random.Random(seed)
     shown = list(rows)
@@ -142,6 +143,6 @@ def balanced(rows: Sequence[Row], seed: int) -> list[Row]:
 
 
 def class_counts(rows: Sequence[Row]) -> list[int]:
-    """Return how many rows each of :data:`LABELS` has."""
+    """Return how many training rows each of :data:`LABELS` has."""
     counts = Counter(row.label for row in rows)
     return [counts[label] for label in range(len(LABELS))]

@@ -32,7 +32,8 @@ class Scores:
 
 
 def record(row: Row) -> dict[str, Any]:
-    """Return a row in TRL's format: only the completion has loss. Text first: pictures are opened when needed."""
+    """Return a row in the format of the trainer TRL: only the completion has loss. Text first: pictures are opened
+    when needed."""
     answer = LABELS[row.label if row.label is not None else 0]
     return {
         "prompt": [{"role": "user", "content": row.question}],
@@ -54,7 +55,8 @@ class Collator:
 
 
 def prompts(processor: Any, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-    """Return a batch that ends where the answer begins: the collator's batch without the completion."""
+    """Return a batch for the trained model that ends where the answer begins: the collator's batch without the
+    completion."""
     pictures = [[open_image(path) for path in row.images] for row in rows]
     texts = [_text(processor, row, images)["prompt"] for row, images in zip(rows, pictures, strict=True)]
     return processor(  # type: ignore[no-any-return]
@@ -87,7 +89,8 @@ def _text(processor: Any, row: Row, images: Sequence[Any]) -> dict[str, str]:
 
 @torch.no_grad()
 def score(model: Any, processor: Any, rows: Sequence[Row]) -> Scores:
-    """Return the labels' probabilities for each row; the rows' own labels are ignored.
+    """Return the probabilities that the vision model, in training or trained, gives the labels for each row; the rows'
+    own labels are ignored.
 
     If the first tokens of the labels differ, they decide; otherwise the complete labels are compared.
     """

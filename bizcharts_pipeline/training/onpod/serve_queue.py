@@ -15,7 +15,7 @@ from serve_qwen import Model, answered
 
 
 def main() -> int:
-    """Run from the command line."""
+    """Answer the jobs of a serverless endpoint with a trained adapter, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the registered model")
     arguments = parser.parse_args()

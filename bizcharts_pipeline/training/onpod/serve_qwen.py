@@ -74,7 +74,7 @@ class Model:
         threading.Thread(target=self._score_for_ever, daemon=True).start()
 
     def score(self, question: str, images: tuple[Path, ...]) -> Scored:
-        """Return the answer to one question.
+        """Return the trained model's answer to one question.
 
         Raises:
             Refused: the question or its picture cannot be used.
@@ -115,13 +115,14 @@ def read_model_spec(folder: Path) -> Spec:
     """
     try:
         known = json.loads((folder / "model.json").read_bytes())
-        return Spec(base=known["base_model"], revision=known["base_revision"], resume=None, **known["settings"])
+        settings = {"parent": None, **known["settings"]}  # adapters of earlier versions name no parent
+        return Spec(base=known["base_model"], revision=known["base_revision"], resume=None, **settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{folder} is not the folder of a registered adapter: {type(error).__name__}: {error}") from None
 
 
 def completion(model: Model, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer to a chat completion.
+    """Return the trained model's answer to a chat completion.
 
     Raises:
         Refused: it is not a question about one post to this model.
@@ -151,7 +152,8 @@ def completion(model: Model, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def answered(model: Model, body: Any) -> tuple[int, dict[str, Any]]:
-    """Return status and body of the response to a chat completion, also where there is no answer."""
+    """Answer a request for a chat completion with the trained model: the response's status and body, also of a
+    refusal."""
     try:
         if not isinstance(body, dict):
             raise Refused(400, "the body is not an object")
@@ -180,7 +182,9 @@ def _read(messages: Any, scratch: Path) -> tuple[str, tuple[Path, ...]]:
                 images.append(scratch / "picture")
                 images[0].write_bytes(_picture(url))
             case _:
-                raise Refused(400, "a part must be text, or the only image_url")
+                raise Refused(
+                    400, "each part of the content must have the type text or image_url, at most one of them image_url"
+                )
     return "\n".join(texts), tuple(images)
 
 
@@ -235,13 +239,13 @@ def _error(message: str, code: str | None = None) -> dict[str, Any]:
 
 
 def serving(folder: Path, port: int) -> ThreadingHTTPServer:
-    """Return the server of the adapter in ``folder``, bound to 127.0.0.1; port 0 is any free one."""
+    """Return the server of the trained adapter in ``folder``, bound to 127.0.0.1; port 0 is any free one."""
     handler = type("Handler", (_Handler,), {"model": Model(folder)})
     return ThreadingHTTPServer(("127.0.0.1", port), handler)
 
 
 def main() -> int:
-    """Run from the command line."""
+    """Serve a trained adapter, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the registered model")
     parser.add_argument("--port", type=int, default=8000)

@@ -17,9 +17,8 @@ LEARNING_RATE = 2e-5
 
 
 def tune(base: Path, texts: Sequence[str], labels: Sequence[int], *, tokens: int, pairs: int, seed: int) -> Any:
-    """Return the encoder (a SentenceTransformer) after contrastive tuning on at most ``pairs`` pairs, reading
-    ``tokens`` per text.
-    """
+    """Train a sentence encoder contrastively on at most ``pairs`` pairs, reading ``tokens`` per text; return it (a
+    SentenceTransformer)."""
     import torch
     from sentence_transformers import SentenceTransformer
     from setfit import SetFitModel, Trainer, TrainingArguments, logging
@@ -55,7 +54,7 @@ def tune(base: Path, texts: Sequence[str], labels: Sequence[int], *, tokens: int
 
 
 def weights_of(body: Any) -> dict[str, Any]:
-    """Return an encoder's weights as arrays, by their names in Hugging Face's BertModel."""
+    """Return the weights of an encoder trained by SetFit as arrays, by their names in Hugging Face's BertModel."""
     return {
         name.removeprefix("0.").removeprefix("auto_model.").removeprefix("model."): tensor.detach().cpu().numpy()
         for name, tensor in body.state_dict().items()

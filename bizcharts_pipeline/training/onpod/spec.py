@@ -34,20 +34,22 @@ class Spec:
     min_pixels: int
     max_pixels: int
     patience: int  # evaluations without improvement after which training stops
+    parent: str | None  # model whose adapter, in data/parent, training starts from; None: a new adapter
     resume: str | None  # folder of a checkpoint from another machine
 
     @property
     def local(self) -> bool:
-        """Whether the base is a local folder, so that no hub is contacted."""
+        """Whether the base model of the training is a local folder, so that no hub is contacted."""
         return Path(self.base).is_dir()
 
     @property
     def commit(self) -> str | None:
-        """The base's commit on its hub; the pinned one by default."""
+        """The base model's commit on its hub; the pinned one by default."""
         return None if self.local else self.revision or REVISIONS[self.base]
 
     def fingerprint(self, *data: bytes) -> str:
-        """Return a hash of all inputs that determine the result; only checkpoints with the same hash are resumed."""
+        """Return a hash of all inputs that determine the result of the training; only checkpoints with the same hash
+        are resumed."""
         decisive = {name: value for name, value in asdict(self).items() if name != "resume"}
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
         for content in data:
@@ -75,7 +77,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def read_spec(path: Path) -> Spec:
-    """Return the specification in ``path``.
+    """Return the specification of a training in ``path``.
 
     Raises:
         BadInput: it cannot be read, a field is missing or unknown, or a value is invalid.
@@ -92,7 +94,7 @@ def read_spec(path: Path) -> Spec:
     for field in fields(Spec):
         value = values[field.name]
         if not _is(value, field.type) or not _CHECKS.get(field.name, lambda _: True)(value):
-            raise BadInput(f"{path}: {field.name} is {value!r:.60}")
+            raise BadInput(f"{path}: {field.name} must be a valid {field.type}, not {value!r:.60}")
     spec = Spec(**values)
     if spec.max_pixels < spec.min_pixels:
         raise BadInput(f"{path}: max_pixels is less than min_pixels")

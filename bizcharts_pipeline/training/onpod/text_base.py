@@ -11,7 +11,8 @@ PATTERNS = ("*.json", "*.txt", "model.safetensors", "*_Pooling/*")  # never a pi
 
 
 def fetch_base(base: str, revision: str | None) -> Path:
-    """Return the folder of ``base``: a local folder, or a name on the hub, downloaded at the commit ``revision``.
+    """Return the folder of the pretrained text model ``base``: a local folder, or a name on the hub, downloaded at the
+    commit ``revision``.
 
     Uses ``HF_TOKEN`` from the environment if it is set.
 
@@ -32,7 +33,8 @@ def fetch_base(base: str, revision: str | None) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return the hash of configuration and weights, by which the loader of the result identifies the base."""
+    """Return the hash of the pretrained text model's configuration and weights, by which the loader of the result
+    identifies the base."""
     digest = hashlib.sha256()
     for name in ("config.json", "model.safetensors"):
         with (folder / name).open("rb") as file:

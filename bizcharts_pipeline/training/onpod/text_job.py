@@ -35,11 +35,11 @@ class Model(Protocol):
     """A trained model."""
 
     def log_probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Return uncalibrated log-probabilities of the classes: (texts, 3)."""
+        """Return the trained text model's uncalibrated log-probabilities of the classes: (texts, 3)."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write its files into the existing ``folder``."""
+        """Write the trained text model's files into the existing ``folder``."""
         ...
 
 
@@ -57,7 +57,7 @@ class Posts:
 
 
 def main(prepare: Callable[[dict[str, Any], Say], tuple[Train, dict[str, Any]]]) -> int:
-    """Run a job and return the process's exit status.
+    """Run a training job of a text model on a pod, and return the process's exit status.
 
     Args:
         prepare: takes the specification and the reporting function; returns the training function, and a description
@@ -119,7 +119,7 @@ def _job(prepare: Callable[[dict[str, Any], Say], tuple[Train, dict[str, Any]]],
 
 
 def read_posts(folder: Path) -> Posts:
-    """Return the posts in ``folder``.
+    """Return the posts in ``folder`` on which a text model is trained, and those that it scores.
 
     Raises:
         BadInput: a file is missing or malformed.

@@ -35,7 +35,7 @@ class Adapted:
 
 
 def prepare(spec: dict[str, Any], say: Say) -> tuple[text_job.Train, dict[str, Any]]:
-    """Return the training function, and its description for the report."""
+    """Return the training function of CryptoBERT, and its description for the report."""
     names = {field.name for field in fields(bert_lora.LoraSettings)}
     if unknown := spec.keys() - names - {"base", "revision", "seed"}:
         raise BadInput(f"spec.json: unknown {min(unknown)}")

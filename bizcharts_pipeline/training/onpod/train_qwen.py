@@ -2,10 +2,11 @@
 
     python code/train_qwen.py data/spec.json
 
-Reads ``data/`` (`spec.py`, `rows.py`), writes ``output/`` (the adapter, report.json, scores.json) and
-``checkpoints/``, and resumes from the newest complete checkpoint. Exit status: 0, or 3 (out of memory), 4 (the loss
-became NaN or infinite), 5 (disk full), 6 (bad specification or data), 1 (other errors). On a CPU, an interrupted and
-resumed training gives the same bits as an uninterrupted one.
+Starts from the base, or from the adapter of an earlier model in ``data/parent/``. Reads ``data/`` (`spec.py`,
+`rows.py`), writes ``output/`` (the adapter, report.json, scores.json) and ``checkpoints/``, and resumes from the newest
+complete checkpoint. Exit status: 0, or 3 (out of memory), 4 (the loss became NaN or infinite), 5 (disk full), 6 (bad
+specification or data), 1 (other errors). On a CPU, an interrupted and resumed training gives the same bits as an
+uninterrupted one.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from evaluate_qwen import Judgement
 from evaluate_qwen import judge as judge_model
 from judge import Judge, gpu_mb
 from messages import Say, reporting
-from model import CUDA, access, cast_adapter, load_base, lora, read_base, require_adapted
+from model import CUDA, access, cast_adapter, load_base, lora, read_base, require_adapted, with_parent
 from outcome import BadInput, Diverged, exit_status
 from processor import load_processor
 from rows import Data, Row, balanced, class_counts, read_data
@@ -39,6 +40,7 @@ from spec import Spec, read_spec
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+PARENT = "parent"  # next to the specification: the adapter that training starts from
 OUTPUT, ADAPTER, CHECKPOINTS, RESUME = Path("output"), Path("output/adapter"), Path("checkpoints"), Path("resume")
 CHECKS_PER_EPOCH = 4  # evaluations, and checkpoints
 KEPT_CHECKPOINTS = 2  # the newest may be incomplete
@@ -95,13 +97,14 @@ def trainer_settings(spec: Spec, rows: int) -> SFTConfig:
 
 
 def check_every(spec: Spec, rows: int) -> int:
-    """Return the number of optimizer steps between evaluations, and checkpoints, for ``rows`` training rows."""
+    """Return the training's number of optimizer steps between evaluations, and checkpoints, for ``rows`` training
+    rows."""
     steps = math.ceil(math.ceil(rows / spec.batch) / spec.accumulate)  # per epoch
     return max(1, steps // CHECKS_PER_EPOCH)
 
 
 def make_trainer(model: Any, processor: Any, spec: Spec, base: Base, shown: list[Row], judge: Judge) -> StanceTrainer:
-    """Return the trainer, after checking which modules it trains."""
+    """Return the trainer of the vision model's adapter, after checking which modules it trains."""
     judge.every = check_every(spec, len(shown))
     trainer = StanceTrainer(
         judge,
@@ -111,7 +114,7 @@ def make_trainer(model: Any, processor: Any, spec: Spec, base: Base, shown: list
         train_dataset=Dataset.from_list([record(row) for row in shown]),
         data_collator=Collator(processor),
         processing_class=processor,
-        peft_config=lora(spec, base),
+        peft_config=None if spec.parent else lora(spec, base),
     )
     cast_adapter(trainer.model)
     require_adapted(trainer.model, base, freeze_vision=spec.freeze_vision)
@@ -119,7 +122,7 @@ def make_trainer(model: Any, processor: Any, spec: Spec, base: Base, shown: list
 
 
 def train(spec_path: Path, say: Say) -> None:
-    """Train, evaluate and write ``output/``."""
+    """Train the vision model's adapter, evaluate it and write ``output/``."""
     started = time.monotonic()
     spec = read_spec(spec_path)
     say("stage", stage="reading the data")
@@ -131,7 +134,10 @@ def train(spec_path: Path, say: Say) -> None:
     calibration = Calibration(prior_shift(class_counts(data.train), class_counts(shown)), 1.0)
     judge = Judge(processor, data.validation, calibration, spec.patience, spec.fingerprint(*data.content), say)
     say("stage", stage="loading the base", base=spec.base, revision=spec.commit)
-    trainer = make_trainer(load_base(spec, base), processor, spec, base, shown, judge)
+    model = load_base(spec, base)
+    if spec.parent:
+        model = with_parent(model, spec, base, spec_path.parent / PARENT)
+    trainer = make_trainer(model, processor, spec, base, shown, judge)
     _fit(trainer, judge, spec, data, say)
     say("stage", stage="judging")
     judgement = judge_model(trainer.model, processor, data, calibration, spec.seed, fit=True)
@@ -186,7 +192,7 @@ def _write(trainer: StanceTrainer, processor: Any, judgement: Judgement, about: 
 
 
 def main() -> int:
-    """Run from the command line."""
+    """Train the vision model's adapter, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spec", type=Path)
     arguments = parser.parse_args()

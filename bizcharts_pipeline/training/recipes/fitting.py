@@ -41,7 +41,7 @@ def fit_calibrated(
 
 def check(examples: Sequence[TextExample]) -> None:
     """Raise ``TrainingError`` unless every class has posts for every fold."""
-    groups = {(example.label, example.group) for example in examples}
+    groups = {(example.label, example.group) for example in examples if not example.pseudo}
     counts = Counter(label for label, _ in groups)
     for label, name in enumerate(STANCES):
         if counts[label] < FOLDS:
@@ -55,7 +55,7 @@ class Predicts(Protocol):
     """A trained model, or several."""
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return one row, or one array, for each post."""
+        """Return a trained model's log-probabilities: one row, or one array, for each post."""
         ...
 
 
@@ -67,8 +67,7 @@ def out_of_fold(
     folds: int = FOLDS,
 ) -> tuple[list[int], Floats]:
     """Return the indices of held-out examples, and their log-probabilities by models that saw no near-duplicates of
-    them.
-    """
+    them. Posts with a pseudo-label are only trained on."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, groups = [example.label for example in examples], [example.group for example in examples]
@@ -77,13 +76,14 @@ def out_of_fold(
     splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups)
     for _, (known, held_out) in zip(range(folds), splits, strict=False):
         model = train([examples[i] for i in known])
-        predicted.append(model.log_probabilities([examples[i].post for i in held_out]))
-        judged += held_out.tolist()
+        labelled = [i for i in held_out.tolist() if not examples[i].pseudo]
+        predicted.append(model.log_probabilities([examples[i].post for i in labelled]))
+        judged += labelled
     return judged, np.concatenate(predicted)
 
 
 def class_weights(labels: Sequence[int]) -> dict[int, float]:
-    """Return one weight per class; their mean over the posts is 1."""
+    """Return the weight of each class in training; their mean over the posts is 1."""
     counts = Counter(labels)
     weights = {label: (count / len(labels)) ** -RARITY for label, count in counts.items()}
     mean = sum(weights[label] for label in labels) / len(labels)
@@ -91,9 +91,8 @@ def class_weights(labels: Sequence[int]) -> dict[int, float]:
 
 
 def head(values: Any, labels: Sequence[int], c: float) -> tuple[Floats, Floats]:
-    """Return weights and intercepts of a logistic regression on ``values`` (posts, features); ``c`` is scikit-learn's
-    C.
-    """
+    """Return weights and intercepts of a recipe's logistic regression on ``values`` (posts, features); ``c`` is
+    scikit-learn's C."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=c, class_weight=class_weights(labels), max_iter=5_000).fit(values, labels)
@@ -101,5 +100,5 @@ def head(values: Any, labels: Sequence[int], c: float) -> tuple[Floats, Floats]:
 
 
 def posts_of(examples: Sequence[TextExample]) -> tuple[list[Post], list[int]]:
-    """Return posts and labels."""
+    """Return posts and labels of the training ``examples``."""
     return [example.post for example in examples], [example.label for example in examples]

@@ -29,7 +29,7 @@ from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.recipes import image
 from bizcharts_pipeline.training.recipes.encoders import PACKAGE
 from bizcharts_pipeline.training.recipes.ensemble import EnsembleRecipe
-from bizcharts_pipeline.training.recipes.fitting import FOLDS, check, head, out_of_fold, posts_of
+from bizcharts_pipeline.training.recipes.fitting import FOLDS, head, out_of_fold, posts_of
 from bizcharts_pipeline.training.recipes.minilm import TOKENS
 
 CONTEXT_C = 0.1
@@ -43,9 +43,9 @@ Better = Callable[[Sequence[Score], Sequence[Score], Labels, Sequence[int], int]
 class FusionRecipe:
     """Text, picture, the text in it, and context."""
 
-    def __init__(self, better: Better, base: str = PACKAGE, tokens: int = TOKENS) -> None:
-        """Set the test that fitted weights have to pass, and the encoder, as in :class:`MinilmRecipe`."""
-        self._text, self._image, self._better = EnsembleRecipe(base, tokens), image.ImageRecipe(), better
+    def __init__(self, better: Better, base: str = PACKAGE, tokens: int = TOKENS, home: Path | None = None) -> None:
+        """Set the test that fitted weights have to pass, and encoder and home, as in :class:`MinilmRecipe`."""
+        self._text, self._image, self._better = EnsembleRecipe(base, tokens, home), image.ImageRecipe(), better
         self.kind = "fusion"
         self.base_model, self.base_revision = self._text.base_model, self._text.base_revision
         self.code_version = f"1 of {self._text.code_version}, image {self._image.code_version}"
@@ -58,8 +58,11 @@ class FusionRecipe:
         }
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Train, choose the pool, calibrate and write the model; ``seed`` determines the folds."""
-        check(examples)
+        """Train the parts, choose the pool, calibrate and write the fusion model; ``seed`` determines the folds.
+
+        Raises:
+            TooFewPictures: a class has too few posts with pictures, which are more than a text model needs.
+        """
         image.with_pictures(examples)
         train_text = self._text.trainer()
 
@@ -74,13 +77,13 @@ class FusionRecipe:
 
 
 def train_context(examples: Sequence[TextExample]) -> ContextModel:
-    """Return the context model fitted to ``examples``."""
+    """Return the fusion's context model fitted to the training ``examples``."""
     posts, labels = posts_of(examples)
     return ContextModel(*head(np.array([context_of(post) for post in posts]), labels, CONTEXT_C))
 
 
 def choose_pool(parts: Floats, examples: Sequence[TextExample], better: Better, seed: int) -> Pool:
-    """Return the pool that out-of-fold predictions support.
+    """Return the pool of the parts of the fusion in training that out-of-fold predictions support.
 
     ``parts`` (posts, parts, 3) are the predictions for ``examples`` by models that saw neither them nor their
     near-duplicates. Fitted weights are judged on posts of groups that they were not fitted to.
@@ -120,8 +123,8 @@ def choose_pool(parts: Floats, examples: Sequence[TextExample], better: Better, 
 
 
 def fit_weights(parts: Floats, labels: Floats) -> tuple[float, ...]:
-    """Return the weights of the parts, each at least ``_LEAST_WEIGHT``, with the least log loss at the best
-    temperature; they sum to 1."""
+    """Return the trained weights of the fusion's parts, each at least ``_LEAST_WEIGHT``, with the least log loss at
+    the best temperature; they sum to 1."""
     from scipy.optimize import minimize
 
     rows = np.arange(len(labels))

@@ -10,7 +10,7 @@ import numpy as np
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.sentiment.image import ImageModel, features_of_post, numbers_of, ocr_of, standardised
 from bizcharts_pipeline.sentiment.tfidf import CHARACTER_GRAMS
-from bizcharts_pipeline.training.recipe import TextExample, TooFewPictures, TrainingError
+from bizcharts_pipeline.training.recipe import TextExample, TooFewPictures
 from bizcharts_pipeline.training.recipes.fitting import FOLDS, RARITY, fit_calibrated, head
 from bizcharts_pipeline.warehouse.image_features import ImageFeatures
 
@@ -21,13 +21,13 @@ _LEAST_SPREAD = 1e-3  # of a number that hardly differs between the training pos
 
 
 def with_pictures(examples: Sequence[TextExample]) -> list[TextExample]:
-    """Return the examples whose picture has features.
+    """Return the training examples whose picture has features.
 
     Raises:
         TooFewPictures: a class has too few.
     """
     found = [example for example in examples if features_of_post(example.post) is not None]
-    counts = Counter(label for label, _ in {(example.label, example.group) for example in found})
+    counts = Counter(label for label, _ in {(example.label, example.group) for example in found if not example.pseudo})
     for label, name in enumerate(STANCES):
         if counts[label] < MIN_PICTURES:
             raise TooFewPictures(
@@ -38,10 +38,10 @@ def with_pictures(examples: Sequence[TextExample]) -> list[TextExample]:
 
 
 def train(examples: Sequence[TextExample]) -> ImageModel:
-    """Return the model fitted to those of ``examples`` whose picture has features.
+    """Return the picture model fitted to those training ``examples`` whose picture has features.
 
     Raises:
-        TrainingError: they lack a class.
+        TooFewPictures: they lack a class.
     """
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -49,7 +49,7 @@ def train(examples: Sequence[TextExample]) -> ImageModel:
     known = [(found, example.label) for example in examples if (found := features_of_post(example.post)) is not None]
     features, labels = [found for found, _ in known], [label for _, label in known]
     if set(labels) != set(range(len(STANCES))):
-        raise TrainingError("the posts with pictures of one fold lack a class; label more posts with pictures")
+        raise TooFewPictures("the posts with pictures of one fold lack a class; label more posts with pictures")
     numbers = np.array([numbers_of(found) for found in features])
     mean, spread = numbers.mean(axis=0), np.maximum(numbers.std(axis=0), _LEAST_SPREAD)
     values = csr_matrix(standardised(numbers, mean, spread))
@@ -92,5 +92,5 @@ class ImageRecipe:
         self.settings: Mapping[str, Any] = {"characters": CHARACTER_GRAMS, "c": C, "rarity": RARITY}
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Train, calibrate and write the model; ``seed`` determines the calibration folds."""
+        """Train the picture model, calibrate and write it; ``seed`` determines the calibration folds."""
         fit_calibrated(train, with_pictures(examples), folder, seed)

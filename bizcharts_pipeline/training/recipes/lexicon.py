@@ -5,6 +5,7 @@ rival.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,25 @@ from bizcharts_pipeline.training.recipes.fitting import check, class_weights, po
 
 
 def train(examples: Sequence[TextExample], *, weighted: bool) -> LexiconModel:
-    """Return the model fitted to ``examples``: with natural class frequencies like the shipped one, or ``weighted``
-    classes.
-    """
+    """Return the lexicon model fitted to the training ``examples``: with natural class frequencies like the shipped
+    one, or ``weighted`` classes."""
     posts, labels = posts_of(examples)
     reader = make_stance_reader()
     values = [features(post, reader) for post in posts]
     return LexiconModel(fit(values, labels, class_weights(labels) if weighted else None))
+
+
+def train_with_feature(
+    examples: Sequence[TextExample], feature: Sequence[float]
+) -> tuple[LexiconModel, tuple[float, float, float]]:
+    """Return the lexicon model fitted, with weighted classes, to the training ``examples`` and one more ``feature`` of
+    each; and the feature's weights in the three logits, which the model itself lacks."""
+    posts, labels = posts_of(examples)
+    reader = make_stance_reader()
+    values = [(*features(post, reader), value) for post, value in zip(posts, feature, strict=True)]
+    fitted = fit(values, labels, class_weights(labels))
+    own = replace(fitted, bearish=fitted.bearish[:-1], bullish=fitted.bullish[:-1])
+    return LexiconModel(own), (fitted.bearish[-1], 0.0, fitted.bullish[-1])
 
 
 class LexiconRecipe:
@@ -39,7 +52,8 @@ class LexiconRecipe:
         self.settings: Mapping[str, Any] = {"c": INVERSE_REGULARISATION}
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Fit and write the model. It is deterministic; a regression on sixteen features needs no temperature."""
+        """Fit the lexicon model to the training examples and write it. It is deterministic; a regression on sixteen
+        features needs no temperature."""
         check(examples)
         train(examples, weighted=False).save(folder)
         write_temperature(folder, 1.0)

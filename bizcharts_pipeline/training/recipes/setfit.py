@@ -40,7 +40,8 @@ class SetFitRecipe:
         self._base, self._tokens, self._pairs = base, tokens, pairs
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Tune, train, calibrate and write the model; ``seed`` determines the pairs and the calibration posts."""
+        """Tune the encoder, train the head, calibrate and write the model; ``seed`` determines the pairs and the
+        calibration posts."""
         base = find_encoder(self._base)
         untuned = load_encoder(base, self._tokens)
 
@@ -51,7 +52,7 @@ class SetFitRecipe:
 
 
 def tuned(untuned: BertEncoder, base: Base, examples: Sequence[TextExample], pairs: int, seed: int) -> BertEncoder:
-    """Return the encoder after SetFit's contrastive tuning.
+    """Return the encoder after SetFit's contrastive tuning on the training ``examples``.
 
     Raises:
         BaseMissing: a library is not installed.

@@ -16,7 +16,7 @@ MIN_POSTS = 2  # that contain a term
 
 
 def train(examples: Sequence[TextExample]) -> TfidfModel:
-    """Return the model fitted to ``examples``.
+    """Return the TF-IDF model fitted to the training ``examples``.
 
     Raises:
         TrainingError: no two of them share a word.
@@ -54,5 +54,5 @@ class TfidfRecipe:
         }  # fmt: skip
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Train, calibrate and write the model; ``seed`` determines the calibration folds."""
+        """Train the TF-IDF model, calibrate and write it; ``seed`` determines the calibration folds."""
         fit_calibrated(train, examples, folder, seed)

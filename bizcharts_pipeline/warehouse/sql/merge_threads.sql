@@ -1,9 +1,6 @@
 -- Takes `resolved` into thread_ops. A poll rewrites the counts of many threads and the text of none, and DuckDB stores
--- columns: so counts have a clause of their own.
-MERGE INTO thread_ops AS t
-USING (SELECT * FROM resolved WHERE change <> 'nothing') AS r
-ON t.thread_id = r.thread_id
-WHEN MATCHED AND r.change IN ('counts', 'sighting') THEN UPDATE SET
+-- columns: so counts have a statement of their own. (On a lake, a MERGE may have but one UPDATE.)
+UPDATE thread_ops SET
     reply_count = r.reply_count,
     image_count = r.image_count,
     observed_reply_count = r.observed_reply_count,
@@ -12,6 +9,12 @@ WHEN MATCHED AND r.change IN ('counts', 'sighting') THEN UPDATE SET
     archive_image_count = r.archive_image_count,
     first_seen_at = r.first_seen_at,
     last_seen_at = r.last_seen_at
+FROM resolved AS r
+WHERE thread_ops.thread_id = r.thread_id AND r.change IN ('counts', 'sighting');
+
+MERGE INTO thread_ops AS t
+USING (SELECT * FROM resolved WHERE change NOT IN ('nothing', 'counts', 'sighting')) AS r
+ON t.thread_id = r.thread_id
 WHEN MATCHED THEN UPDATE SET
     posted_at = r.posted_at,
     subject = r.subject,

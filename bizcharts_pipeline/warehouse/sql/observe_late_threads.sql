@@ -18,5 +18,4 @@ WHERE
         AND (sighted_reply_count, sighted_image_count, sighted_sticky, sighted_closed)
             IS DISTINCT FROM
             (b.observation.reply_count, b.observation.image_count, b.observation.sticky, b.observation.closed)
-    )
-RETURNING thread_id;
+    );

@@ -12,5 +12,4 @@ WHERE
         OR (sighted_reply_count, sighted_image_count, sighted_sticky, sighted_closed)
            IS DISTINCT FROM
            (old.observed_reply_count, old.observed_image_count, old.observed_sticky, old.observed_closed)
-    )
-RETURNING thread_id;
+    );

@@ -221,6 +221,7 @@ BILLED = Usage(3000, 7, 128)
         (completion() | {"choices": []}, O.MALFORMED, BILLED),
         (completion() | {"usage": None}, O.OK, None),
         (completion() | {"usage": {}}, O.OK, None),
+        (completion() | {"usage": {"prompt_tokens": 10**30, "completion_tokens": 1}}, O.OK, Usage(10**15, 1)),
         (completion([{"type": "text", "text": '{"stance":'}, {"type": "text", "text": '"bullish"}'}]), O.OK, BILLED),
         ({"error": {"code": 429, "message": "slow down"}}, O.RATE, None),
         (completion(logprobs={"content": [{"token": 5}]}), O.OK, BILLED),

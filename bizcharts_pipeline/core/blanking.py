@@ -1,15 +1,18 @@
-"""Masks secrets in a pod's output: the values of known API keys and of the job's own secrets.
+"""Masks secrets in what services and pods send: the values of known API keys, and of a job's own secrets.
 
-Not masked: values of fewer than six characters, and other encodings than the plain text and its JSON-string form
-(base64, say).
+Not masked: values of fewer than six characters, and other encodings than the plain text and JSON's escapes (base64,
+say).
 """
 
 import json
 import os
+import re
 
 from bizcharts_pipeline.core.api_keys import API_KEYS
 
 _MIN_LENGTH = 6  # a shorter value is not a key, and masking it would hit ordinary words
+# JSON's ways to write a printable ASCII character; any other escape is passed over as a whole.
+_ESCAPE = re.compile(rb"\\(?:u00([2-7][0-9a-fA-F])|(/)|.)", re.DOTALL)
 
 
 class Blanker:
@@ -25,15 +28,16 @@ class Blanker:
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the output that can be shown; a trailing part that may begin a secret is held back for the next
-        chunk."""
+        """Return the output that can be shown without secrets; a trailing part that may begin a secret is held back for
+        the next chunk.
+        """
         content = self._replace(self._held + chunk)
         held = max((_begun(content, secret) for secret in self._secrets), default=0)
         self._held = content[len(content) - held :]
         return content[: len(content) - held]
 
     def rest(self) -> bytes:
-        """Return the held-back part, at the end of the stream."""
+        """Return the part held back because a secret may begin there, at the end of the stream."""
         rest, self._held = self._held, b""
         return rest
 
@@ -44,9 +48,13 @@ class Blanker:
 
 
 def blank(content: bytes, names: tuple[str, ...]) -> bytes:
-    """Return ``content`` with the values of API keys and of the variables ``names`` replaced by their names."""
-    blanker = Blanker(names)
-    return blanker.feed(content) + blanker.rest()
+    """Return ``content`` with the secrets in it, the values of API keys and of the variables ``names``, replaced by
+    their names, also where JSON's escapes hide one.
+    """
+    plain = _ESCAPE.sub(_unescaped, content) if b"\\" in content else content
+    if plain != content and (masked := _masked(plain, names)) != plain:
+        return masked
+    return _masked(content, names)
 
 
 def blank_text(text: str | bytes) -> str:
@@ -54,6 +62,16 @@ def blank_text(text: str | bytes) -> str:
     afterwards: the rest of a truncated key is not recognised."""
     content = text.encode(errors="replace") if isinstance(text, str) else text
     return blank(content, ()).decode(errors="replace")
+
+
+def _masked(content: bytes, names: tuple[str, ...]) -> bytes:
+    blanker = Blanker(names)
+    return blanker.feed(content) + blanker.rest()
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    character = bytes([int(found[1], 16)]) if found[1] else found[2]
+    return found[0] if character in (None, b'"', b"\\") else character
 
 
 def _begun(content: bytes, secret: bytes) -> int:

@@ -1,0 +1,376 @@
+"""The database as a lake, for many machines: DuckLake, with its catalogue in PostgreSQL and its rows in Parquet files
+on a disk that all machines mount.
+
+A process keeps one DuckDB with the lake attached, since attaching takes longer than a write; each read and each write
+is one transaction, and reads one snapshot. There is **one writer at a time**: DuckLake merges the commits of concurrent
+writers, and has missed conflicts in doing so. Three things keep that from happening:
+
+1. A writer holds an advisory lock of PostgreSQL from before its snapshot until after its commit. It belongs to a
+   transaction of a connection of its own, so the server releases it when the writer dies or is cut off.
+2. Before the commit, the writer asks over that connection whether it still has it. If not, nothing is committed.
+3. ``ducklake_max_retry_count`` is 0: DuckLake commits only on the snapshot that the transaction has read, enforced by a
+   primary key of the catalogue. So a writer whose lock is lost after the question, or who never asked for one (a
+   shell), makes at most one commit fail; it is never merged.
+
+The connection is closed to all files but the lake's.
+"""
+
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import duckdb
+
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.errors import reason_of
+from bizcharts_pipeline.core.files import read_regular, write_atomically
+from bizcharts_pipeline.core.postgres import connection_words
+from bizcharts_pipeline.settings import LAKE, postgres_words
+from bizcharts_pipeline.warehouse import migrations
+from bizcharts_pipeline.warehouse.catalogue import (
+    CATALOGUE,
+    EXTENSIONS,
+    FILES,
+    HAS_LOCK,
+    IS_THERE,
+    LOCK_HOLDER,
+    SIZES,
+    SNAPSHOT,
+    TAKE_LOCK,
+    ask,
+    extension_file,
+    named_error,
+    row,
+)
+from bizcharts_pipeline.warehouse.compact import Compaction
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS
+from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseLost, DatabaseUnavailable
+from bizcharts_pipeline.warehouse.installation import LAKE_MARK, Installation
+from bizcharts_pipeline.warehouse.interrupts import passed_on, transaction
+from bizcharts_pipeline.warehouse.statistics import table_names
+from bizcharts_pipeline.warehouse.values import quoted
+
+FOLDER = "lake"  # in the home, unless the settings name another
+FILES_MARK = "bizcharts-lake"  # in the folder of its files, which is missing while their disk is not mounted
+SNAPSHOT_HOURS = 24  # for readers, and for whoever wants to look back
+REWRITE_SHARE = 0.2  # of a file's rows that are deleted
+MIN_FREE_SHARE, MIN_SMALL_FILES = 0.25, 50
+
+# DuckLake can keep small writes in the catalogue, but loses rows then: of a MERGE, two INSERTs and two UPDATEs in one
+# transaction, the first row is gone.
+NO_INLINING = "SET GLOBAL ducklake_default_data_inlining_row_limit = 0"
+_LAKE = "lake"  # name of the attached lake
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+_UPKEEP = (
+    f"CALL ducklake_expire_snapshots('{_LAKE}', older_than => now() - INTERVAL {SNAPSHOT_HOURS} HOUR)",
+    f"CALL ducklake_rewrite_data_files('{_LAKE}', delete_threshold => {REWRITE_SHARE})",
+    f"CALL ducklake_merge_adjacent_files('{_LAKE}')",
+    f"CALL ducklake_cleanup_old_files('{_LAKE}', older_than => now() - INTERVAL {SNAPSHOT_HOURS} HOUR)",
+    f"CALL ducklake_delete_orphaned_files('{_LAKE}', older_than => now() - INTERVAL {SNAPSHOT_HOURS} HOUR)",
+)
+
+_attached: dict[tuple[str, str], duckdb.DuckDBPyConnection] = {}
+_inherited: list[duckdb.DuckDBPyConnection] = []
+_attaching = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Lake(Database):
+    """A DuckLake catalogue in PostgreSQL, with its files in a folder.
+
+    Args:
+        address: ``ducklake:postgres:`` and the words of a connection string, without a password.
+        home: the installation's home; ``None``: it belongs to none.
+        files: the folder of its files; empty: the one that the catalogue names, or ``lake`` in the home.
+        wait_seconds: maximum wait for another writer.
+    """
+
+    address: str
+    home: Path | None
+    files: str = ""
+    wait_seconds: float = 60
+
+    instead_of_a_file = (
+        "back it and the ledgers up with `pg_dump` and a copy of the folder of its files; `bizcharts migrate --to "
+        "FILE` makes files of them (docs/operating.md)."
+    )
+
+    @property
+    def name(self) -> str:
+        return self.address
+
+    @property
+    def runs(self) -> Path:
+        return self._home() / "runs"
+
+    def waiting(self, seconds: float) -> "Lake":
+        return replace(self, wait_seconds=seconds)
+
+    def check(self) -> None:
+        for extension in EXTENSIONS:
+            extension_file(extension)
+        self._installation().check()
+
+    def prepare(self) -> None:
+        self.check()
+        self._installation().begin()
+
+    def exists(self) -> bool:
+        if self._opened(create=False) is None:
+            return False
+        with self._cursor() as connection, self._named_errors():
+            return bool(table_names(connection))
+
+    def require(self) -> None:
+        self.check()
+        if not self.exists():
+            raise DatabaseUnavailable(
+                f"{self.name}: PostgreSQL has no lake there. Correct BIZCHARTS_DATABASE, or create one with `bizcharts "
+                "poll --once`, `bizcharts import --from DAY` or `bizcharts migrate --to`."
+            )
+        self._installation().tighten()
+
+    def stamp(self) -> object:
+        with self._cursor() as connection, self._named_errors():
+            return ask(connection, SNAPSHOT)
+
+    def bytes_used(self) -> int:
+        with self._cursor() as connection, self._named_errors():
+            return int(row(connection, SIZES)[0])
+
+    @contextmanager
+    def read(self, copy_to: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        for attempt in (1, 2):
+            with self._cursor(copy_to) as connection, self._named_errors(), _rolled_back(connection):
+                if not migrations.pending(connection, migrations.known_migrations()) or attempt == 2:
+                    yield connection
+                    return
+            self.migrate()
+
+    @contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._cursor() as lock, self._locked(lock), self._cursor() as connection, self._named_errors():
+            pending = migrations.pending(connection, migrations.known_migrations())
+            migrations.apply(connection, pending, utc_now(), keys=False)
+            with transaction(connection):
+                yield connection
+                self._check_lock(lock)
+
+    def compact(self, *, dry_run: bool = False) -> Compaction:
+        """Merge small files of the lake, rewrite files with many deleted rows, and delete the files that no snapshot of
+        the last day needs. Readers go on; writers wait.
+        """
+        with self._cursor() as lock, self._locked(lock), self._cursor() as connection, self._named_errors():
+            before, free, files = row(connection, SIZES)
+            worth_it = free >= MIN_FREE_SHARE * before or files >= MIN_SMALL_FILES
+            if worth_it and not dry_run:
+                for step in _UPKEEP:
+                    self._check_lock(lock)
+                    with passed_on(connection):
+                        connection.execute(step)
+            after = row(connection, SIZES)[0]
+        return Compaction(before, free, after, worth_it, worth_it and not dry_run)
+
+    @contextmanager
+    def filled(self, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        self.prepare()
+        with self._cursor() as lock, self._locked(lock), self._cursor(folder) as connection, self._named_errors():
+            if table_names(connection):
+                raise DatabaseUnavailable(f"{self.name}: the database already exists; nothing was done.")
+            with transaction(connection):
+                migrations.create_tables(connection, migrations.known_migrations(), keys=False)
+                yield connection
+                self._check_lock(lock)
+
+    @contextmanager
+    def _cursor(self, copy_to: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection to the attached lake, which is created if there is none."""
+        opened = self._opened(create=True) if copy_to is None else self._attach(create=True, copy_to=copy_to)
+        assert opened
+        with closing(opened.cursor()) as connection:
+            with self._named_errors(), passed_on(connection):
+                for statement in (f"USE {_LAKE}", "SET TimeZone = 'UTC'", "SET dynamic_or_filter_threshold = 100_000"):
+                    connection.execute(statement)
+            yield connection
+        if copy_to is not None:
+            opened.close()
+
+    @contextmanager
+    def _locked(self, lock: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Hold the writers' lock in a transaction of the connection ``lock``.
+
+        Raises:
+            DatabaseBusy: another writer held it until the deadline.
+        """
+        deadline = time.monotonic() + self.wait_seconds
+        with self._named_errors(), _rolled_back(lock):
+            while not ask(lock, TAKE_LOCK):
+                if time.monotonic() >= deadline:
+                    holder = ask(lock, LOCK_HOLDER) or "another program"
+                    raise DatabaseBusy(
+                        f"{self.name} was not free within {self.wait_seconds:g} s: {holder} is writing. "
+                        "BIZCHARTS_DATABASE_WAIT_SECONDS sets how long to wait."
+                    )
+                time.sleep(random.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
+            yield
+
+    def _check_lock(self, lock: duckdb.DuckDBPyConnection) -> None:
+        """Check that this process still is the writer.
+
+        Raises:
+            DatabaseUnavailable: the connection that held the lock is lost; the transaction must not be committed.
+        """
+        with suppress(duckdb.Error):
+            if ask(lock, HAS_LOCK):
+                return
+        raise DatabaseUnavailable(
+            f"{self.name}: the connection that held the writers' lock was lost, so nothing was written; try again."
+        )
+
+    def _opened(self, *, create: bool) -> duckdb.DuckDBPyConnection | None:
+        """Return this process's DuckDB with the lake attached; ``None`` if there is no lake and none is created."""
+        with _attaching:
+            key = (self.address, self.files)
+            if key not in _attached and (opened := self._attach(create=create)):
+                _attached[key] = opened
+            return _attached.get(key)
+
+    def _attach(self, *, create: bool, copy_to: Path | None = None) -> duckdb.DuckDBPyConnection | None:
+        opened = duckdb.connect(config=_CONFIG)
+        try:
+            with self._named_errors(), passed_on(opened):
+                for extension in EXTENSIONS:
+                    opened.execute(f"LOAD {quoted(str(extension_file(extension)))}")
+                opened.execute("SET GLOBAL ducklake_max_retry_count = 0")
+                opened.execute(NO_INLINING)
+                if self.home:  # for what does not fit into memory
+                    opened.execute(f"SET temp_directory = {quoted(str(self.home / 'lake.tmp'))}")
+                opened.execute(f"ATTACH {quoted(self._words())} AS {CATALOGUE} (TYPE postgres)")
+                if not ask(opened, IS_THERE):
+                    if not create:
+                        opened.close()
+                        return None
+                    with closing(opened.cursor()) as lock, self._locked(lock):
+                        if not ask(opened, IS_THERE):  # nobody has been faster
+                            self._create(opened)
+                folder = self._folder(ask(opened, FILES))
+                opened.execute(f"ATTACH IF NOT EXISTS {self._lake_words()} AS {_LAKE} (CREATE_IF_NOT_EXISTS false)")
+                allowed = [folder, *([copy_to.resolve()] if copy_to else [])]
+                opened.execute(f"SET allowed_directories = [{', '.join(quoted(f'{path}/') for path in allowed)}]")
+                opened.execute("SET enable_external_access = false")
+                self._note()
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _create(self, opened: duckdb.DuckDBPyConnection) -> None:
+        """Create the catalogue's tables and the folder of the files.
+
+        Raises:
+            DatabaseLost: the installation has had this lake.
+        """
+        if self._noted():
+            raise DatabaseLost(
+                f"{self.name}: PostgreSQL has no lake there, but this installation has had one ({self._mark()}). "
+                "Restore its dump; or delete that file to start with an empty lake."
+            )
+        folder = Path(self.files) if self.files else self._home() / FOLDER
+        mark = (
+            f"The Parquet files of {self.address}. Delete none, and add none: maintenance would delete it.\n".encode()
+        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                if path.name != FILES_MARK or read_regular(path) != mark:
+                    raise DatabaseUnavailable(f"{folder} is not empty; name a new folder for the lake's files.")
+            write_atomically(folder / FILES_MARK, mark)
+        except OSError as error:
+            raise DatabaseUnavailable(f"{folder}: the lake's files cannot be put there: {reason_of(error)}") from None
+        opened.execute(f"ATTACH {self._lake_words()} AS {_LAKE} (DATA_PATH {quoted(f'{folder}/')})")
+
+    def _folder(self, recorded: str) -> Path:
+        """Return the folder of the files.
+
+        Raises:
+            DatabaseUnavailable: it is another one than the setting names, or its disk is not mounted here.
+        """
+        folder = Path(recorded)
+        if self.files and folder != Path(self.files):
+            raise DatabaseUnavailable(
+                f"{self.name}: the lake's files are in {folder}, not in {self.files}; correct BIZCHARTS_DATABASE_FILES."
+            )
+        if not (folder / FILES_MARK).is_file():
+            raise DatabaseUnavailable(f"{folder}: the lake's files are not there; mount the disk that holds them.")
+        return folder
+
+    def _words(self) -> str:
+        return connection_words(postgres_words(self.address))
+
+    def _lake_words(self) -> str:
+        return quoted(f"{LAKE}postgres:{self._words()}")
+
+    def _installation(self) -> Installation:
+        return Installation(self._home(), None)
+
+    def _home(self) -> Path:
+        if self.home is None:
+            raise DatabaseUnavailable(f"{self.name}: a lake needs a home; set BIZCHARTS_HOME.")
+        return self.home
+
+    def _mark(self) -> Path:
+        return self._home() / LAKE_MARK
+
+    def _noted(self) -> bool:
+        with suppress(OSError, ValueError, AttributeError):
+            return bool(json.loads(read_regular(self._mark())).get("lake") == self.address)
+        return False
+
+    def _note(self) -> None:
+        """Mark that the installation has had this lake."""
+        if self.home is not None and not self._noted():
+            with suppress(OSError):  # a full disk: the next process marks it
+                content = {"lake": self.address, "since": utc_now().isoformat()}
+                write_atomically(self._mark(), json.dumps(content).encode() + b"\n")
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+                _attached.pop((self.address, self.files), None)  # DuckDB refuses everything after it
+            raise named_error(self.name, error) from None
+
+
+@contextmanager
+def _rolled_back(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Run a transaction that changes nothing: it is rolled back at the end."""
+    connection.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        with passed_on(connection):
+            yield
+    finally:
+        with suppress(duckdb.Error):  # an error that ended the transaction has rolled it back
+            connection.rollback()
+
+
+def _forget_in_child() -> None:
+    """After a fork, the parent's connections are left alone: closing one would end it on the server."""
+    global _attaching
+    _inherited.extend(_attached.values())
+    _attached.clear()
+    _attaching = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,82 @@
+"""The pipeline gives the same numbers on a file and on a lake, and through a move between them."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from installation import Installation
+
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
+from bizcharts_pipeline.demo.run import fill_history
+from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.live import LivePipeline, run_tick
+from bizcharts_pipeline.maintenance import maintain
+from bizcharts_pipeline.settings import RetentionSettings, load_settings
+from bizcharts_pipeline.warehouse.contents import Contents, read_contents
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.lake import Lake
+
+START = datetime(2026, 3, 2, 12, 0)
+DAYS = 3
+
+
+def contents(database: Database) -> dict[str, Contents]:
+    with database.read() as connection:
+        found = read_contents(connection)
+    del found["schema_migrations"]  # when each was applied
+    return found
+
+
+def run(home: Path, database: str) -> Database:
+    """History, ticks, and maintenance; each starts anew from the same world."""
+    world = World(3, START - timedelta(days=DAYS), DAYS + 1)
+    with SimulatedBoard(world, now=START) as board:
+        settings = load_settings(
+            home=home, database=database, fourchan_api_url=board.url, fourchan_seconds_per_request=0
+        )
+        pipeline = LivePipeline.from_settings(settings)
+        fill_history(world, pipeline, START - timedelta(hours=1))
+        run_tick(pipeline, START, everything=True)
+        for minutes in (1, 2, 30, 61):
+            board.now = START + timedelta(minutes=minutes)
+            run_tick(pipeline, board.now)
+        maintain(pipeline.database, home, RetentionSettings(html_days=1, observations_full_days=1), board.now)
+        board.now += timedelta(minutes=1)
+        run_tick(pipeline, board.now)
+    return pipeline.database
+
+
+@pytest.mark.slow
+def test_ticks_scores_indexes_and_maintenance_are_the_same_on_a_file_and_on_a_lake(tmp_path: Path, lake: Lake) -> None:
+    on_file = run(tmp_path / "file", "")
+    on_lake = run(tmp_path / "home", lake.address)
+    assert contents(on_lake) == contents(on_file)
+
+
+@pytest.mark.slow
+def test_the_commands_work_on_a_lake_or_say_what_to_use_instead(tmp_path: Path, lake: Lake) -> None:
+    world = World(3, START - timedelta(days=DAYS), DAYS + 1)
+    with SimulatedBoard(world, now=START) as board:
+        here = Installation(tmp_path, board.url)
+        assert here.run_here("poll", "--once", now=START).returncode == 0
+        on_file = here.run_here("index", "--json", now=START).stdout
+        moved = here.run_here("migrate", "--to", lake.address, now=START)
+        assert moved.returncode == 0, moved.stderr
+        assert "copied and compared" in moved.stdout
+        here.extra["BIZCHARTS_DATABASE"] = lake.address
+        assert here.run_here("index", "--json", now=START).stdout == on_file
+        board.now += timedelta(minutes=1)
+        here.run_job("live", board.now)
+        for command in (["stats"], ["coverage"], ["coins"], ["poll", "--once"], ["labels", "stats"]):
+            done = here.run_here(*command, now=board.now)
+            assert done.returncode == 0 or command[0] == "labels", done.stderr
+            assert "Traceback" not in done.stderr
+        for command in (["backup", "b.tar"], ["snapshot", "s.duckdb"], ["repair"], ["init", "--new"]):
+            done = here.run_here(*command, now=board.now)
+            assert done.returncode == 1
+            assert "pg_dump" in done.stderr
+            assert done.stderr.count("\n") == 1
+        back = here.run_here("migrate", "--to", str(tmp_path / "back.duckdb"), now=board.now)
+        assert back.returncode == 0, back.stderr
+        here.extra["BIZCHARTS_DATABASE"] = str(tmp_path / "back.duckdb")
+        assert here.run_here("stats", now=board.now).returncode == 0

@@ -1,0 +1,149 @@
+"""A database is moved from the file to a lake, and back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lake_worker import KINDS
+
+from bizcharts_pipeline.warehouse import errors, moving
+from bizcharts_pipeline.warehouse.contents import Contents, read_contents
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.lake import Lake
+from bizcharts_pipeline.warehouse.moving import move
+
+MOVE = """
+import sys
+from pathlib import Path
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.moving import move
+source, target, home, folder = sys.argv[1:]
+Path(folder).mkdir(exist_ok=True)
+print("moving", flush=True)
+move(Database.named(source, Path(home), 30), Database.named(target, Path(home), 30), Path(folder))
+"""
+# What Parquet, JSON and a lake could lose: times to the microsecond, money, numbers that are none, bytes, nothing.
+ODD = (
+    "INSERT INTO coin_prices VALUES ('BTC', '2026-01-01 00:00:00.000001', 98765432109876543210.123456789012, 'test')",
+    "INSERT INTO index_states VALUES ('m', 'x', '2026-01-01', 'market', NULL, [0.1, 'nan'::DOUBLE, -0.0, 5e-324])",
+    "INSERT INTO image_features (sha256, extractor, vector, ocr_text, computed_at) "
+    "VALUES ('a', 'b', '\\x00\\xff'::BLOB, '', now()::TIMESTAMP)",
+    "INSERT INTO model_versions (model_version, kind, status, settings, usd) "
+    """VALUES ('m', 'k', 'retired', '{"a": [1, null, "é"]}', 0.000001)""",
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Database:
+    """A file with rows of every kind."""
+    database = Database.named(str(tmp_path / "home" / "bizcharts.duckdb"), tmp_path / "home", 30)
+    database.prepare()
+    for write in KINDS.values():
+        write(database, times=2)
+    with database.write() as connection:
+        for statement in ODD:
+            connection.execute(statement)
+    return database
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "draft").mkdir()
+    return tmp_path / "draft"
+
+
+def contents(database: Database) -> dict[str, Contents]:
+    with database.read() as connection:
+        return read_contents(connection)
+
+
+@pytest.mark.slow
+def test_a_file_is_moved_to_a_lake_and_back_without_a_bit_changed(
+    file: Database, lake: Lake, folder: Path, tmp_path: Path
+) -> None:
+    before = contents(file)
+    moved = move(file, lake, folder)
+    assert not moved.was_there
+    assert moved.rows == {name: table.rows for name, table in before.items()}
+    assert contents(lake) == contents(file) == before
+    back = Database.named(str(tmp_path / "home" / "back.duckdb"), tmp_path / "home", 30)
+    move(lake, back, folder)
+    assert contents(back) == before
+    for database in (lake, back):  # both go on as databases do
+        with database.write() as connection:
+            connection.execute("INSERT INTO warosu_days (day, complete) VALUES ('2026-01-01', TRUE)")
+        assert contents(database)["warosu_days"].rows == before["warosu_days"].rows + 1
+
+
+@pytest.mark.slow
+def test_a_move_is_repeated_without_effect_and_never_replaces_other_rows(
+    file: Database, lake: Lake, folder: Path, tmp_path: Path
+) -> None:
+    move(file, lake, folder)
+    stamp = lake.stamp()
+    assert move(file, lake, folder).was_there
+    with lake.write() as connection:
+        connection.execute("DELETE FROM coin_prices WHERE coin_symbol = 'ETH'")
+    changed = contents(lake)
+    for source, target in ((file, lake), (lake, file)):
+        with pytest.raises(errors.MoveFailed, match="holds other rows"):
+            move(source, target, folder)
+    with pytest.raises(errors.MoveFailed, match="is the database itself"):
+        move(lake, lake, folder)
+    assert contents(lake) == changed
+    assert lake.stamp() != stamp
+
+
+@pytest.mark.slow
+def test_a_move_whose_copy_differs_or_whose_source_changes_leaves_no_target(
+    file: Database, lake: Lake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = Database.named(str(tmp_path / "home" / "back.duckdb"), tmp_path / "home", 30)
+    monkeypatch.setattr(type(file), "stamp", lambda _: time.monotonic_ns())
+    for target in (lake, back):
+        with pytest.raises(errors.MoveFailed, match="was written to meanwhile"):
+            move(file, target, folder)
+    monkeypatch.undo()
+    right = moving.read_contents
+    monkeypatch.setattr(
+        moving,
+        "read_contents",
+        lambda connection: right(connection) | {"coin_prices": Contents(0, str(id(connection)))},
+    )
+    for target in (lake, back):
+        with pytest.raises(errors.MoveFailed, match="the copy of coin_prices does not agree"):
+            move(file, target, folder)
+    monkeypatch.undo()
+    assert not lake.exists()
+    assert not back.exists()
+    move(file, lake, folder)
+    move(lake, back, folder)
+    assert contents(back) == contents(file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to_lake", [True, False])
+@pytest.mark.fault("SIGKILL", stage="move", expected="no target, or a whole one")
+def test_a_move_killed_at_any_moment_leaves_no_target_or_a_whole_one(
+    file: Database, lake: Lake, folder: Path, tmp_path: Path, *, to_lake: bool
+) -> None:
+    back = Database.named(str(tmp_path / "home" / "back.duckdb"), tmp_path / "home", 30)
+    if not to_lake:
+        move(file, lake, folder)
+    source, target = (file, lake) if to_lake else (lake, back)
+    before = contents(source)
+    for number, seconds in enumerate((0.6, 1.2, 2.0, 3.0)):
+        words = [source.name, target.name, str(tmp_path / "home"), str(tmp_path / f"draft{number}")]
+        mover = subprocess.Popen([sys.executable, "-c", MOVE, *words], stdout=subprocess.PIPE, text=True)
+        assert mover.stdout
+        assert mover.stdout.readline() == "moving\n"
+        time.sleep(seconds)
+        os.kill(mover.pid, signal.SIGKILL)
+        mover.wait()
+        assert not target.exists() or contents(target) == before
+    move(source, target, folder)
+    assert contents(target) == before
