@@ -8,9 +8,12 @@ stopped.
 import codecs
 import json
 import math
+import signal
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import dagster as dg
@@ -46,6 +49,7 @@ class PodWatch:
     def __init__(self, context: dg.AssetExecutionContext, session: dg.PipesSession) -> None:
         self.environment: Mapping[str, str] = session.get_bootstrap_env_vars()
         self.metrics: dict[int, dict[str, float]] = {}  # by step
+        self.interrupted = False
         self._context = context
         self._handler = session.message_handler
         self._unfinished = b""
@@ -75,7 +79,9 @@ class PodWatch:
             self._unfinished, self._too_long = b"", True
 
     def cancelled(self) -> bool:
-        """Return whether the run is being cancelled; the signal may have come while it could not interrupt."""
+        """Return whether the run is being cancelled, by a signal or by its status in the instance."""
+        if self.interrupted:
+            return True
         run = self._context.instance.get_run_by_id(self._context.run.run_id)
         return run is not None and run.status in _STOPPED
 
@@ -115,11 +121,43 @@ class PodWatch:
 
 @contextmanager
 def watched(context: dg.AssetExecutionContext) -> Iterator[PodWatch]:
-    """Yield the listener that passes a pod's states, log and messages on to the run of ``context``."""
+    """Yield the listener that passes a pod's states, log and messages on to the run of ``context``.
+
+    SIGINT and SIGTERM also mark it as cancelled: Python discards the exception of a signal handler that runs within a
+    finalizer or a callback of C code, and the pod would be paid to the end of its job.
+    """
     with dg.open_pipes_session(
         context=context, context_injector=dg.PipesEnvContextInjector(), message_reader=PodMessages()
     ) as session:
-        yield PodWatch(context, session)
+        watch = PodWatch(context, session)
+
+        def interrupted() -> None:
+            watch.interrupted = True
+
+        with _on_interrupt(interrupted):
+            yield watch
+
+
+@contextmanager
+def _on_interrupt(note: Callable[[], None]) -> Iterator[None]:
+    """Call ``note`` when SIGINT or SIGTERM arrives, before its handler runs; outside the main thread, do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+
+    def noted(number: int, frame: FrameType | None) -> None:
+        note()
+        handlers[signal.Signals(number)](number, frame)
+
+    try:
+        for number in handlers:
+            signal.signal(number, noted)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -1,7 +1,9 @@
 """The stages that train, judge and decide, as Dagster runs them; and what a run shows of a pod."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -321,6 +323,28 @@ def test_messages_are_read_however_they_are_cut_and_garbage_among_them_costs_not
         "last loss": 1.0,
         "last validation accuracy": 0.5,
     }
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_python_discards_still_cancels_the_job_on_the_pod(
+    instance: dg.DagsterInstance, stop: signal.Signals
+) -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), stop)  # an exception raised in here is only printed
+
+    @dg.asset
+    def watching(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        before = signal.getsignal(stop)
+        with watched(context) as watch:
+            assert not watch.cancelled()
+            Finalized()
+            assert watch.cancelled()
+        assert signal.getsignal(stop) is before
+        return dg.MaterializeResult()
+
+    assert dg.materialize([watching], instance=instance).success
 
 
 def test_the_settings_of_pods_reach_the_resource_unchanged_and_no_secret_is_among_them(tmp_path: Path) -> None:

@@ -353,7 +353,7 @@ def test_stopping_the_run_ends_the_pod(tmp_path: Path, control: PodControl) -> N
     eventually(lambda: "step 5 of 1000" in dagster.said())
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=SECONDS)
-    assert dagster.status() is not dg.DagsterRunStatus.SUCCESS
+    assert dagster.status() is not dg.DagsterRunStatus.SUCCESS, dagster.said()[-3_000:]
     assert control.cloud.pods() == []
     assert dagster.world.ledger.live("runpod") == []
 
@@ -369,7 +369,7 @@ def test_stopping_the_run_while_its_result_is_fetched_ends_the_pod_and_leaves_no
         eventually(lambda: "fetching the result" in dagster.said())
         process.send_signal(stop)
         process.wait(timeout=SECONDS)
-        assert dagster.status() is not dg.DagsterRunStatus.SUCCESS
+        assert dagster.status() is not dg.DagsterRunStatus.SUCCESS, dagster.said()[-3_000:]
         assert control.cloud.pods() == []
         assert dagster.world.ledger.live("runpod") == []
         assert len(control.bill().charges) == 1  # no other pod was rented
