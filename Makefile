@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve check check-types check-rest test test-all acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-lake install-ml install-noise install-ocr install-pods
+.PHONY: help demo dev serve check check-types check-rest test test-all test-failed acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-lake install-ml install-noise install-ocr install-pods
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -47,7 +47,7 @@ serve: .venv/.installed ## runs the service on the live board; Dagster UI on 127
 	@exec $(BIN)/bizcharts serve
 
 # Many processes with several threads each would spend their time waiting for one another.
-test test-all acceptance: export OMP_NUM_THREADS ?= 1
+test test-all test-failed acceptance: export OMP_NUM_THREADS ?= 1
 
 check: .venv/.installed-test ## runs ruff, mypy and lint-imports, two at a time
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-types check-rest
@@ -66,6 +66,10 @@ test: check ## runs the checks and the quick tests
 
 test-all: check ## runs the checks and every test but the long runs
 	$(PYTEST) -m 'not acceptance'
+
+test-failed: ## repeats the tests that failed in the last run, if there were at most three
+	@$(BIN)/python -c 'import json, sys; failed = json.load(open(".pytest_cache/v/cache/lastfailed")); sys.exit(f"{len(failed)} tests failed: too many to repeat" if len(failed) > 3 else 0)'
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 acceptance: .venv/.installed-test ## runs the long tests
 	$(BIN)/python -m pytest -m acceptance --timeout 3600
