@@ -96,7 +96,8 @@ def charge(answer: Answer, price: Price, reserved: int) -> Charge:
             return Charge("known", known, answer.usage)
         doubt = (
             f"it reports {answer.usage.input_tokens:,} tokens in and {answer.usage.output_tokens:,} out for one "
-            f"request, over {MAX_OVERRUN} times the expected maximum; check `image_tokens` and the prices"
+            f"request, over {MAX_OVERRUN} times the expected maximum; check the prices in the settings, and "
+            "`image_tokens` where the section has it"
         )
         return Charge("assumed", reserved, doubt=doubt)
     return Charge("assumed", reserved) if answer.served or answer.outcome in _MAYBE_BILLED else Charge("free", 0)

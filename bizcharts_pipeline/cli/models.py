@@ -148,12 +148,13 @@ def promote(version: str, who: str, reason: str, json_output: bool) -> None:
     with database.read() as connection:
         promoted = model(connection, version)
     assert promoted
-    show(
-        asdict(promoted) | {"preview": previewed},
-        json_output,
+    said = (
         f"{version} is the champion: it scores new posts from now on, and makes the index once it has scored all "
-        f"stored posts.\n{in_words(previewed)}",
+        f"stored posts.\n{in_words(previewed)}"
+        if previewed
+        else f"{version} is the champion already; nothing was changed."
     )
+    show(asdict(promoted) | {"preview": previewed}, json_output, said)
 
 
 def _share(value: float | None) -> str:

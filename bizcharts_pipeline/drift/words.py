@@ -55,7 +55,7 @@ def verdict_sentence(rows: Sequence[DriftRow]) -> str:
     """Return what a drift report adds up to, and how often such an alarm is false."""
     found = next((row for row in rows if row.measure == VERDICT), None)
     if found is None:
-        return "There is no drift report yet."
+        return "There is no drift report yet: `maintenance` makes one a day, once a model has scored posts."
     rate = found.details["false_alarms_a_month"]
     chance = (
         f"At most {rate:.3g} false alarms a month are expected."

@@ -106,8 +106,9 @@ def override(
     reason: str,
     now: datetime,
     track: Track = silently,
-) -> ModelPreview:
-    """Make a model the champion by a person's decision, recorded with the reason; return what that changes.
+) -> ModelPreview | None:
+    """Make a model the champion by a person's decision, recorded with the reason; return what that changes, or ``None``
+    if it is the champion already.
 
     Refused are files that differ from the registered ones, and a model trained on gold that has not won before. A model
     that cannot be compared, or is not better, is accepted.
@@ -123,6 +124,8 @@ def override(
         row, before, learned = model(connection, model_version), champion(connection), learned_at(connection)
     if row is None:
         raise ChampionError(f"There is no model {model_version}; `model_versions` has the names")
+    if before and before.model_version == model_version:
+        return None
     gold = load_gold_set(database, home)
     if row.path is None:
         if row.model_version != LexiconScorer().model_version:
@@ -143,8 +146,7 @@ def override(
         if (present.model_version if present else None) != former:
             raise ChampionError("The champion changed meanwhile; look again")
         promote(connection, row)
-        if former != model_version:
-            append_preview(connection, previewed)
+        append_preview(connection, previewed)
         append_decisions(connection, [decision])
     return previewed
 

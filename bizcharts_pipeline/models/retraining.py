@@ -15,10 +15,13 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.labels.corpus import load_posts
+from bizcharts_pipeline.labels.near_duplicates import contaminated
 from bizcharts_pipeline.scoring.champion import VISION_KINDS
 from bizcharts_pipeline.sentiment.artifact import training_posts
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.drift_reports import standing_alarm
+from bizcharts_pipeline.warehouse.labelled import stored_gold
 from bizcharts_pipeline.warehouse.labels import learnable_posts
 from bizcharts_pipeline.warehouse.models import CANDIDATE, CHAMPION, ModelVersion, models
 
@@ -52,7 +55,7 @@ class Retraining:
 
     track: str  # TEXT or VISION
     newest: str  # the newest model that this training made
-    new_labels: int  # posts that people labelled and that model has not seen; gold is left out
+    new_labels: int  # posts that people labelled and that model has not seen; gold and its copies are left out
     drift_since: date | None  # of a standing alarm; None: there is none
     due: bool
     rents: bool  # whether a pod is rented for it
@@ -108,7 +111,7 @@ def retrainings(connection: duckdb.DuckDBPyConnection, home: Path, terms: Terms)
         if newest is None or seen is None:
             continue
         by_picture, by_text = track == VISION, track == TEXT or terms.text_only
-        new = learnable_posts(connection, by_text=by_text, by_picture=by_picture) - seen
+        new = _without_copies(connection, learnable_posts(connection, by_text=by_text, by_picture=by_picture) - seen)
         needed = terms.retrain_after * (SHARE_UNDER_ALARM if since else 1)
         found.append(
             Retraining(
@@ -123,6 +126,12 @@ def retrainings(connection: duckdb.DuckDBPyConnection, home: Path, terms: Terms)
             )
         )
     return tuple(found)
+
+
+def _without_copies(connection: duckdb.DuckDBPyConnection, threads: set[int]) -> set[int]:
+    """Return ``threads`` without the near-duplicates of gold: no training uses them."""
+    gold = load_posts(connection, {thread_id for thread_id, *_ in stored_gold(connection)})
+    return threads - contaminated(load_posts(connection, threads), gold)
 
 
 def _newest(rows: Sequence[ModelVersion], track: str) -> ModelVersion | None:

@@ -121,7 +121,7 @@ def _alerts(settings: Settings, now: datetime) -> Finding:
 def _drift(settings: Settings) -> Finding:
     """Find a standing alarm that the model has gone stale."""
     if not Database.configured(settings).exists():
-        return Finding("model drift", True, "no report yet")
+        return Finding("model drift", True, "no report yet: there is no database")
     with Database.existing(settings).read() as connection:
         alarm = standing_alarm(connection)
     said = f"{verdict_sentence([alarm])} See docs/operating.md" if alarm else "no alarm stands"

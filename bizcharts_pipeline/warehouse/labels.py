@@ -141,7 +141,7 @@ def learnable_posts(connection: duckdb.DuckDBPyConnection, *, by_text: bool, by_
     """Read from the database the posts that have a majority among people's ratings, are not gold, and have a text, or a
     stored picture, for a model that learns by one of them or by either.
 
-    A training leaves out a few of them: near-duplicates of gold.
+    Near-duplicates of gold are among them; a training leaves those out.
     """
     has_content = " OR ".join([_HAS_TEXT] * by_text + [_HAS_PICTURE] * by_picture)
     sql = _LEARNABLE.format(has_content=has_content)

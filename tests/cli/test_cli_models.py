@@ -54,6 +54,7 @@ def test_a_model_goes_from_one_installation_to_another_and_is_promoted_there(
     released = mine.run_command("models", "release", version)
     fetched = other.run_command("models", "fetch", REPOSITORY, version, "--json")
     promoted = other.run_command("models", "promote", version, "--who", "ann", "--reason", "it was good to me")
+    again = other.run_command("models", "promote", version, "--reason", "it was good to me")
     listed = other.run_command("models", "list", "--json")
     previewed = other.run_command("models", "preview", version, "--json")
     unknown = other.run_command("models", "preview", "tfidf-0")
@@ -65,6 +66,7 @@ def test_a_model_goes_from_one_installation_to_another_and_is_promoted_there(
     assert TOKEN not in released.stdout + released.stderr
     assert fetched.returncode == 0, fetched.stderr
     assert promoted.returncode == 0, promoted.stderr
+    assert "is the champion already; nothing was changed" in again.stdout
     (row,) = json.loads(listed.stdout)
     assert (row["model_version"], row["status"]) == (version, "champion")
     assert read_artifact(other.home / row["path"], row["sha256"]).model_version == version

@@ -163,6 +163,12 @@ def test_a_model_of_unknown_posts_is_not_promoted_by_the_gate_but_by_a_person(ga
     assert gated.champion().model_version == foreign
     newest = gated.decisions()[-1]
     assert (newest.promoted, newest.decided_by, newest.reason) == (True, "ann", "from our other machine")
+    before = gated.decisions()
+    again = override(
+        gated.database, gated.place, foreign, parameters=FearGreedSettings(), who="bob", reason="again", now=LATER
+    )
+    assert again is None, "it is the champion already"
+    assert gated.decisions() == before
 
 
 def test_a_refit_that_does_worse_on_gold_than_the_winner_is_left_out(gated: GateWorld) -> None:

@@ -105,6 +105,16 @@ def test_posts_on_which_people_disagree_ask_for_no_training(trained: GateWorld) 
     assert found(trained)["text"].new_labels == 100
 
 
+def test_copies_of_gold_ask_for_no_training(trained: GateWorld) -> None:
+    rows = talk(range(2001, 2101))
+    gold = [f"{label.text_snapshot}!" for label in talk(sorted(trained.gold()))][:30]
+    copied = [replace(label, text_snapshot=text) for label, text in zip(rows, gold, strict=False)]
+    trained.label([*copied, *rows[len(copied) :]])
+    assert found(trained)["text"].new_labels == len(rows) - len(gold)
+    examples = {example.thread_id for example in trained.text_set().examples}
+    assert {each.thread_id for each in rows} & examples == {each.thread_id for each in rows[len(copied) :]}
+
+
 def test_under_a_drift_alarm_fewer_labels_are_enough_but_some_are_needed(trained: GateWorld) -> None:
     raise_alarm(trained, found(trained)["text"].newest)
     text = found(trained)["text"]

@@ -151,7 +151,7 @@ def _drift(rows: tuple[DriftRow, ...]) -> None:
     """Draw whether the champion has gone stale: words, a table, and the terms that rose."""
     st.header("Drift", anchor=False)
     if not rows:
-        st.write("There is no drift report yet: the daily job `maintenance` makes one (`bizcharts run maintenance`).")
+        st.write("There is no drift report yet: the daily job `maintenance` makes one, once a model has scored posts.")
         return
     st.markdown(as_markdown(verdict_sentence(rows)))
     st.caption(
