@@ -135,7 +135,8 @@ def _catalogue_words(text: str) -> str:
 def _files(text: str) -> str:
     if "://" in text:
         raise ValueError("must be a folder on a disk that all machines mount; object storage is not supported")
-    return _user_file(text)
+    # The catalogue keeps it: a link in it is not resolved, as it may lead elsewhere on another machine.
+    return os.path.abspath(REPOSITORY_ROOT / _user_file(text)) if text else ""
 
 
 def _words(value: object) -> object:

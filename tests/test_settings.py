@@ -60,6 +60,22 @@ def test_the_example_file_has_every_setting_with_its_default_and_its_description
         assert key in nested or f"# {field.description}\n{key} = " in text, key
 
 
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        ("shared/lake", REPOSITORY_ROOT / "shared/lake"),
+        ("/mnt/here/../lake/", Path("/mnt/lake")),
+        ("~/lake", Path.home() / "lake"),
+    ],
+)
+def test_the_folder_of_a_lake_is_the_same_wherever_a_command_is_started(
+    given: str, means: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIZCHARTS_DATABASE_FILES", given)
+    assert load_settings().database_files == str(means)
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "settings.toml"
     file.write_text('board = "g"\ncontact = "from the file"\n')

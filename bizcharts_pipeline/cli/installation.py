@@ -34,7 +34,11 @@ def init(replace: bool, json_output: bool) -> None:
 @click.option(
     "--to", "name", required=True, metavar="DATABASE", help="The new database, as BIZCHARTS_DATABASE names it."
 )
-@click.option("--files", metavar="FOLDER", help="Folder of a new lake's files; default: BIZCHARTS_DATABASE_FILES.")
+@click.option(
+    "--files",
+    metavar="FOLDER",
+    help="Folder of a new lake's files, from the repository on if relative; default: BIZCHARTS_DATABASE_FILES.",
+)
 @as_json
 def migrate(name: str, files: str | None, json_output: bool) -> None:
     """Copy all tables and ledgers into another kind of database.
