@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+_CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Z]\w*: ")  # as tracebacks and Dagster name exceptions: with their modules
 _KIND = re.compile(r"^(?:[A-Z]\w* ){1,3}Error: ")  # how DuckDB's messages begin
 
 
@@ -30,6 +31,11 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, TypeError | AttributeError | IndexError):
         return "it has another structure than expected"
     return without_kind(str(error)) or "no reason was given"
+
+
+def without_classes(message: str) -> str:
+    """Return a message without the names of exceptions' classes in it."""
+    return _CLASS.sub("", message)
 
 
 def without_kind(message: str) -> str:

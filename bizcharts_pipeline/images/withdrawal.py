@@ -108,15 +108,17 @@ def tidy_store(database: Database, home: Path, now: datetime, *, dry_run: bool =
     """Remove pictures' files without a row, left by killed runs, and mark pictures without a file.
 
     Files of the last :data:`ORPHAN_KEPT` are kept. If most pictures' files are missing, the cause is probably an
-    unmounted disk: then nothing is marked, and ``problem`` describes it.
+    unmounted disk: then nothing is marked, and ``problem`` describes it. Nothing is marked either if several machines
+    use the database, as another one may have the file.
     """
     store = PictureStore(home)
     with database.read() as connection:
-        found = _loose_ends(store, stored_hashes(connection), now)
+        found = _loose_ends(store, stored_hashes(connection), now, marks=not database.many_homes)
     if dry_run or not (found.orphans or found.lost):
         return found.report()
     with database.write() as connection:
-        found = _loose_ends(store, stored_hashes(connection), now)  # a run may have stored some meanwhile
+        # A run may have stored some meanwhile.
+        found = _loose_ends(store, stored_hashes(connection), now, marks=not database.many_homes)
         for path in found.orphans:
             path.unlink(missing_ok=True)
         mark_lost(connection, found.lost)
@@ -133,10 +135,10 @@ class _LooseEnds:
         return TidyReport(len(self.orphans), sum(self.orphans.values()), len(self.lost), self.problem)
 
 
-def _loose_ends(store: PictureStore, referred: set[str], now: datetime) -> _LooseEnds:
+def _loose_ends(store: PictureStore, referred: set[str], now: datetime, *, marks: bool) -> _LooseEnds:
     files = list(store.files())
     orphans = _old_files((path for sha256, path in files if sha256 not in referred), to_epoch(now - ORPHAN_KEPT))
-    lost = referred - {sha256 for sha256, _ in files if sha256}
+    lost = referred - {sha256 for sha256, _ in files if sha256} if marks else set()
     if 2 * len(lost) <= len(referred):
         return _LooseEnds(orphans, lost, None)
     problem = (

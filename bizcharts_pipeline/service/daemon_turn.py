@@ -50,7 +50,7 @@ class DaemonTurn:
             is_ours = self._lock.is_held() or self._lock.take()
         except sqlite3.Error as error:
             self._drop()
-            self._tell(f"the daemon is stopped: {error}")
+            self._tell(f"the daemon does not run here: {error}")
             return False
         self._tell("the daemon runs here" if is_ours else "the daemon runs on another machine; this one stands by")
         return is_ours

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError, without_classes
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.service import instance_storage
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
@@ -129,7 +129,8 @@ def job_names() -> list[str]:
 
 
 def _last_line(lines: Sequence[str]) -> str:
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
+    return without_classes(last)
 
 
 def instance_folder(surroundings: Mapping[str, str], postgres: str | None) -> Path:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from bizcharts_pipeline.core.errors import without_classes
 from bizcharts_pipeline.core.files import regular_only
 
 VARIABLE = "BIZCHARTS_SERVICE_DETAILS"  # path of the file of details; makes :func:`install_if_asked` act
@@ -33,7 +34,6 @@ _IDLE = ("No cursor for event type",)
 _CAUSED_BY = "The above exception was caused by the following exception:"  # between the errors of another process
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TRACE = re.compile(r"\s*(Stack Trace:|Traceback \(most recent call last\):)")
-_CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Z]\w*: ")  # as Dagster names exceptions: with their modules
 _SOURCE = re.compile(r"^\S+:\d+: (?=\w*Warning: )")  # of warnings.formatwarning
 
 
@@ -109,9 +109,11 @@ def install(details: Path) -> None:
         _make_plain(plain)
 
     logging.config.dictConfig = then_plain
-    logging.lastResort = logging.StreamHandler()  # of loggers without a handler
-    logging.lastResort.setLevel(logging.WARNING)
-    _set(logging.lastResort, plain)
+    # A root logger without a handler gets one at each `logging.warning`, which repeats the records of all loggers.
+    others = logging.StreamHandler()
+    others.setLevel(logging.WARNING)
+    others.addFilter(_has_no_handler)
+    logging.root.addHandler(others)
     _make_plain(plain)
     warnings.showwarning = _log_warning
     sys.excepthook = _log_uncaught
@@ -124,6 +126,16 @@ def install_if_asked() -> bool:
     if details:
         install(Path(details))
     return bool(details)
+
+
+def _has_no_handler(record: logging.LogRecord) -> bool:
+    """Whether no logger below the root logger handles the record."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None and logger is not logging.root:
+        if logger.handlers:
+            return False
+        logger = logger.parent
+    return True
 
 
 def _make_plain(plain: OneLine) -> None:
@@ -142,7 +154,7 @@ def _set(handler: logging.Handler, plain: OneLine) -> None:
 def _shortened(full: str) -> tuple[str, bool]:
     """Return a message's first part as one line, and whether something was left out."""
     first = _TRACE.split(full, maxsplit=1)[0]
-    text = _CLASS.sub("", _SOURCE.sub("", _COLOUR.sub("", " ".join(first.split()))))
+    text = without_classes(_SOURCE.sub("", _COLOUR.sub("", " ".join(first.split()))))
     return _cut(text), len(first) < len(full) or len(text) > MAX_LINE
 
 

@@ -28,6 +28,7 @@ class Database(ABC):
     Connections are lent by :meth:`read` and :meth:`write` only; do not nest the two.
     """
 
+    many_homes = False  # whether machines with homes of their own, so with other pictures and models, use it
     instead_of_a_file = ""  # what to use in place of a command that works on a file only
 
     @staticmethod

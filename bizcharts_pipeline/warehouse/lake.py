@@ -100,6 +100,7 @@ class Lake(Database):
     files: str = ""
     wait_seconds: float = 60
 
+    many_homes = True
     instead_of_a_file = (
         "back it and the ledgers up with `pg_dump` and a copy of the folder of its files; `bizcharts migrate --to "
         "FILE` makes files of them (docs/operating.md)."

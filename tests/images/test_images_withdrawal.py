@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 from hostile import drawn, encoded
-from picture_world import PictureWorld, md5_of, stored_bytes
+from picture_world import NOON, PictureWorld, md5_of, stored_bytes
+from vision_world import thumbnail
 
 from bizcharts_pipeline.core.clock import to_epoch
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.core.rows import SourceThread
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.fates import FateReport
 from bizcharts_pipeline.images.withdrawal import TidyReport, block, expire_pictures, tidy_store
 from bizcharts_pipeline.maintenance import MaintenanceReport, maintain
 from bizcharts_pipeline.settings import RetentionSettings
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database_file import DatabaseFile
+from bizcharts_pipeline.warehouse.pictures import record_picture
 
 A, B, C = (encoded(drawn(seed), "JPEG") for seed in (1, 2, 3))
 A_AGAIN = encoded(drawn(1).resize((100, 75)), "JPEG", quality=60)  # another file of the same picture
@@ -328,3 +333,33 @@ def test_a_picture_expires_even_when_its_thread_is_gone_from_the_database(world:
         connection.execute("DELETE FROM thread_ops")
     assert expire_pictures(world.database, world.home, world.now + timedelta(days=1)).pictures == 1
     assert world.files() == []
+
+
+def test_a_picture_that_another_machine_has_is_not_taken_for_lost(either: Database, tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    either.migrate()
+    for thread_id, home in ((1, mine), (2, mine), (3, other)):
+        with either.write() as connection:
+            record_picture(connection, thumbnail(home, thread_id, "stored", str(thread_id).encode()))
+    lost = tidy_store(either, mine, NOON).lost
+    with either.read() as connection:
+        rows = dict(connection.execute("SELECT thread_id, status FROM thumbnails").fetchall())
+    one_machine = isinstance(either, DatabaseFile)
+    assert (lost, rows) == (int(one_machine), {1: "stored", 2: "stored", 3: "missing" if one_machine else "stored"})
+
+
+def test_machines_share_the_pictures_of_a_folder_to_which_each_has_a_link(lake: Database, tmp_path: Path) -> None:
+    mine, other, shared = tmp_path / "mine", tmp_path / "other", tmp_path / "shared"
+    lake.migrate()
+    for folder in (mine, other, shared):
+        folder.mkdir(exist_ok=True)
+    for home in (mine, other):
+        (home / "images").symlink_to(shared)
+    with lake.write() as connection:
+        record_picture(connection, thumbnail(other, 1, "stored", b"1"))
+    row = thumbnail(mine, 1, "stored", b"1")
+    assert row.path
+    assert row.sha256
+    assert read_regular(mine / row.path) == b"1"
+    assert block(lake, mine, row.sha256, "reported", NOON).pictures == 1
+    assert not (other / row.path).exists()

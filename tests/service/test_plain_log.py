@@ -40,6 +40,9 @@ except DagsterUserCodeUnreachableError:
     daemon.exception("Sensor daemon caught an error")
     logging.getLogger("uvicorn.error").exception("Exception in ASGI application\\n")
     logging.getLogger("unknown").warning("a logger\\nwithout handler")
+    for _ in range(3):
+        logging.warning("Retrying failed\\ndatabase connection")  # as dagster_postgres does
+    daemon.error("said once")
 warnings.warn("after\\nall loggers")
 thread = threading.Thread(target=lambda: 1 / 0)
 thread.start()
@@ -66,6 +69,8 @@ def test_each_event_is_one_plain_line_and_its_stack_trace_is_in_a_file(tmp_path:
         "SensorDaemon: error: Sensor daemon caught an error: Could not reach user code server. (details: ",
         "error: error: Exception in ASGI application: Could not reach",
         "unknown: warning: a logger without handler",
+        "root: warning: Retrying failed database connection",
+        "SensorDaemon: error: said once",
         "dagster: warning: UserWarning: before all loggers",
         "dagster: warning: UserWarning: after all loggers",
         "dagster: critical: ended by an unexpected ZeroDivisionError: division by zero",
