@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -118,6 +119,7 @@ def install(details: Path) -> None:
     warnings.showwarning = _log_warning
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda caught: _log_uncaught(caught.exc_type, caught.exc_value, caught.exc_traceback)
+    BaseProcess.run = _then_log_uncaught(BaseProcess.run)  # type: ignore[method-assign]
 
 
 def install_if_asked() -> bool:
@@ -178,3 +180,16 @@ def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace:
     if not issubclass(kind, KeyboardInterrupt):
         what = f"ended by an unexpected {kind.__name__}"
         logging.getLogger("dagster").critical(what, exc_info=(kind, error or kind(), trace))
+
+
+def _then_log_uncaught(run: Callable[[BaseProcess], None]) -> Callable[[BaseProcess], None]:
+    """Return :meth:`BaseProcess.run` with a log of its exception, which :mod:`multiprocessing` would print."""
+
+    def logged(process: BaseProcess) -> None:
+        try:
+            run(process)
+        except Exception as error:
+            _log_uncaught(type(error), error, error.__traceback__)
+            sys.exit(1)
+
+    return logged

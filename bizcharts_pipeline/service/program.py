@@ -20,8 +20,10 @@ def main() -> None:
     make_private()
     install_if_asked()
     del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":  # in a process for a run, before it loads anything of Dagster
+    install_if_asked()

@@ -12,6 +12,7 @@ from dagster._core.errors import DagsterUserCodeProcessError, SensorExecutionErr
 from dagster._utils.error import serializable_error_info_from_exc_info
 from installation import REPOSITORY, Installation
 
+from bizcharts_pipeline.service import program
 from bizcharts_pipeline.service.plain_log import MAX_BYTES, MAX_LINE, REPEAT_SECONDS, VARIABLE, OneLine
 from bizcharts_pipeline.service.serve import with_plain_log
 
@@ -50,6 +51,15 @@ thread.join()
 raise ValueError("the end")
 """
 
+# As Dagster's code server starts the process of a run.
+FULL_DISK = """
+import multiprocessing, pathlib, sys
+process = multiprocessing.get_context("spawn").Process(target=pathlib.Path("/dev/full").write_text, args=("x",))
+process.start()
+process.join()
+sys.exit(process.exitcode)
+"""
+
 
 def said_by(program: str, details: Path) -> str:
     environment = with_plain_log({"PATH": "/usr/bin:/bin"}, details.parent)
@@ -81,6 +91,23 @@ def test_each_event_is_one_plain_line_and_its_stack_trace_is_in_a_file(tmp_path:
     assert (kept.count("Traceback"), kept.count("Stack Trace:")) == (6, 2)
     assert "status = UNAVAILABLE" in kept
     assert details.stat().st_mode & 0o077 == 0
+
+
+def test_a_process_that_dies_before_it_has_loaded_the_code_is_one_line_too(tmp_path: Path) -> None:
+    (tmp_path / "starting.py").write_text(FULL_DISK)
+    run = subprocess.run(
+        program.command("starting"),
+        env={**with_plain_log({"PATH": "/usr/bin:/bin"}, tmp_path), "PYTHONPATH": str(tmp_path)},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    (line,) = (run.stdout + run.stderr).splitlines()
+    assert LINE.fullmatch(line)
+    assert "dagster: critical: ended by an unexpected OSError: [Errno 28] No space left on device (details: " in line
+    assert run.returncode == 1
+    assert (tmp_path / "service-details.log").read_text().count("Traceback") == 1
 
 
 def test_the_error_of_a_sensor_is_one_line_with_its_cause_and_without_names_of_classes(tmp_path: Path) -> None:
