@@ -18,7 +18,7 @@ from bizcharts_pipeline.core.money import in_usd, nano_usd
 MINUTE = 60.0
 DAY = 86_400.0
 
-# A request can cost more than was reserved for it. A reported cost beyond this factor is not believed.
+# A request can cost more than was reserved for it. After a reported cost beyond this factor, no other is sent.
 MAX_OVERRUN = 20
 REMEMBERED = timedelta(days=7)  # period for which overruns and answering models are remembered
 
@@ -59,7 +59,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Charge:
-    """Cost of a request in nano-USD, and its basis. ``doubt`` is the reason why the reported usage was not believed."""
+    """Cost of a request in nano-USD, and its basis. ``doubt`` is the reason why a person must look at the reported
+    usage before another request is sent."""
 
     basis: Basis
     nano_usd: int
@@ -88,18 +89,23 @@ class Spent:
         return self.known_usd + self.assumed_usd + self.reserved_usd
 
 
-def charge(answer: Answer, price: Price, reserved: int) -> Charge:
-    """Return the cost of a labelling model's answer to a request for which ``reserved`` nano-USD were reserved."""
+def charge(answer: Answer, price: Price, reserved: int, smallest_cap: int | None = None) -> Charge:
+    """Return the cost of a labelling model's answer to a request for which ``reserved`` nano-USD were reserved.
+
+    A cost that is hardly possible counts all the same, as the service may bill it, but at most as ``smallest_cap``: it
+    uses up the budget, and a false report of billions does not use up the budgets of later months.
+    """
     if answer.usage is not None:
         known = nano_usd(price.cost(answer.usage))
         if known <= MAX_OVERRUN * reserved or not reserved:
             return Charge("known", known, answer.usage)
+        most = max(smallest_cap or 0, MAX_OVERRUN * reserved)
         doubt = (
             f"it reports {answer.usage.input_tokens:,} tokens in and {answer.usage.output_tokens:,} out for one "
             f"request, over {MAX_OVERRUN} times the expected maximum; check the prices in the settings, and "
             "`image_tokens` where the section has it"
         )
-        return Charge("assumed", reserved, doubt=doubt)
+        return Charge("known", min(known, most), answer.usage, doubt)
     return Charge("assumed", reserved) if answer.served or answer.outcome in _MAYBE_BILLED else Charge("free", 0)
 
 

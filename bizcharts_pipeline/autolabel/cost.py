@@ -59,6 +59,7 @@ class Terms:
     model: str
     in_batch: bool
     book: Book
+    smallest_cap: int | None  # of the spending limits, in nano-USD; None: there is none
 
     def booked(self, models: Collection[str]) -> "Terms":
         """Return the terms that cover any of ``models`` (``""`` is the requested one); if ``models`` is empty, the
@@ -108,6 +109,7 @@ def terms(settings: Settings, provider: str, endpoint: Endpoint, today: date) ->
         section.model,
         in_batch,
         book,
+        min(nano_usd(usd) for usd in (settings.auto_labels.usd_per_run, settings.auto_labels.usd_per_month)),
     )
 
 
@@ -129,8 +131,8 @@ def charged(answer: Answer, terms: Terms, booked: int, models: Collection[str] =
     if not any(terms.price.rates):
         return charge(answer, terms.price, booked)
     if answer.model_returned is None:
-        return charge(answer, terms.booked([*models, ""]).price, booked)
-    found = charge(answer, terms.booked([name]).price, booked)
+        return charge(answer, terms.booked([*models, ""]).price, booked, terms.smallest_cap)
+    found = charge(answer, terms.booked([name]).price, booked, terms.smallest_cap)
     if not name or terms.book.of(name) is not None:
         return found
     return replace(found, basis="assumed", doubt=found.doubt or terms.book.unknown(name))

@@ -142,10 +142,10 @@ def scoring_prompt() -> Prompt:
 def endpoint_terms(model_version: str, settings: VisionSettings) -> Terms:
     """Return the scoring server's prices, as the ledger reserves and charges them."""
     entry, output = settings.usd_per_million_input_tokens, settings.usd_per_million_output_tokens
-    return terms_at(model_version, Price(entry, output, entry, entry))
+    return terms_at(model_version, Price(entry, output, entry, entry), endpoint_caps(settings).per_day)
 
 
-def terms_at(model_version: str, price: Price) -> Terms:
+def terms_at(model_version: str, price: Price, smallest_cap: int | None = None) -> Terms:
     """Return terms of the scoring server with one price, for whichever model answers."""
     return Terms(
         price,
@@ -156,6 +156,7 @@ def terms_at(model_version: str, price: Price) -> Terms:
         model=model_version,
         in_batch=False,
         book=OnePrice(ModelPrice(model_version, date.min, price, Decimal(1), IMAGE_TOKENS, 0)),
+        smallest_cap=smallest_cap,
     )
 
 

@@ -119,7 +119,7 @@ def install(details: Path) -> None:
     warnings.showwarning = _log_warning
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda caught: _log_uncaught(caught.exc_type, caught.exc_value, caught.exc_traceback)
-    BaseProcess.run = _then_log_uncaught(BaseProcess.run)  # type: ignore[method-assign]
+    BaseProcess.run = _then_log_uncaught(BaseProcess.run)  # type: ignore[assignment, method-assign]
 
 
 def install_if_asked() -> bool:

@@ -140,10 +140,19 @@ def test_no_minute_holds_more_requests_than_the_account_allows(gaps: list[float]
         (Answer(Outcome.TRANSIENT), "free", 0),
         (Answer(Outcome.REFUSED), "free", 0),
         (Answer(Outcome.REFUSED, served=True), "assumed", 777),
-        (Answer(Outcome.OK, usage=Usage(10**9, 1)), "assumed", 777),
     ],
 )
 def test_what_an_answer_cost_is_known_or_assumed_at_its_worst(answer: Answer, basis: str, nano: int) -> None:
     booked = nano if basis == "known" else 777
     charged = budget.charge(answer, Price(Decimal("0.15"), Decimal("0.60")), booked)
     assert (charged.basis, charged.nano_usd) == (basis, nano)
+
+
+@pytest.mark.parametrize(("tokens", "nano"), [(1_000, 150_000), (10**9, 10**6), (10**30, 10**6)])
+def test_a_report_of_a_cost_that_is_hardly_possible_uses_up_the_budget_and_no_more(tokens: int, nano: int) -> None:
+    price = Price(Decimal("0.15"), Decimal("0.60"))
+    charged = budget.charge(Answer(Outcome.OK, usage=Usage(tokens, 0)), price, 777, smallest_cap=10**6)
+    assert (charged.basis, charged.nano_usd) == ("known", nano)
+    assert "over 20 times the expected maximum" in str(charged.doubt)
+    most = budget.charge(Answer(Outcome.OK, usage=Usage(tokens, 0)), price, 777, smallest_cap=1)
+    assert most.nano_usd == 20 * 777

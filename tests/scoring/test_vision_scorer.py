@@ -197,16 +197,18 @@ def test_a_server_that_answers_nothing_gets_twelve_requests_in_ten_minutes_and_n
     assert world.score().methods == {KIND: 27}
 
 
-@pytest.mark.parametrize("factor", [5, 15])
-def test_a_server_that_bills_more_than_expected_does_not_pass_the_cap(world: VisionWorld, factor: int) -> None:
+@pytest.mark.parametrize(("factor", "usd"), [(5, 1), (15, 1), (600, 5)])
+def test_a_server_that_bills_more_than_expected_does_not_pass_the_cap(
+    world: VisionWorld, factor: int, usd: int
+) -> None:
     world.charge(Decimal(50))
     world.server.books.prices[world.version] = Price(Decimal(50), Decimal(50))
     world.server.books.cache_write_share = 0
     real = world.server.books.charge
     world.server.books.charge = lambda asked, tokens, fault: factor * real(asked, tokens, fault)  # type: ignore[method-assign]
-    world.usd_per_day = Decimal(1)
+    world.usd_per_day = Decimal(usd)
     post(world.database, {n: f"post number {n}" for n in range(1, 200)})
-    for _ in range(3):
+    for _ in range(6):
         world.score()
     bill = world.server.bill()
     billed = Decimal(50) * (factor * bill.input_tokens + bill.output_tokens) / 1_000_000
