@@ -16,7 +16,7 @@ from bizcharts_pipeline.autolabel.cost import Terms
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import PICTURE_IN_THE_WAY, AutoLabelLedger, State
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Prompt, Provider, Question
-from bizcharts_pipeline.autolabel.results import USABLE, failed_since
+from bizcharts_pipeline.autolabel.results import failed_since
 from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, MAX_SUSPECTS, Treatment, treat
 
 SILENT_POSTS = 12  # consecutive postponed posts; then the service is assumed to be down
@@ -251,7 +251,7 @@ class Dispatcher:
         )
         with self._lock:
             self._in_flight -= 1
-            if answer.outcome in USABLE:
+            if answer.outcome is Outcome.OK:
                 self._last_answer = self._clock()
             if booked and charged.basis == "known":
                 self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booked)

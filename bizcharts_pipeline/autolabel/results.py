@@ -117,13 +117,13 @@ def has_answers(ledger: AutoLabelLedger, version: Version) -> bool:
 
 def failed_since(ledger: AutoLabelLedger, version: Version, since: datetime) -> int | None:
     """Return the number of requests to a labelling model that ended after a time (naive UTC); ``None`` if one of them
-    had a usable answer."""
+    was answered with a label."""
     with ledger.reading() as connection:
         count, answered = connection.execute(
-            f"SELECT count(*), count(CASE WHEN s.outcome IN ({marks(list(USABLE))}) THEN 1 END) "
+            "SELECT count(*), count(CASE WHEN s.outcome = ? THEN 1 END) "
             "FROM settlements AS s JOIN reservations AS r ON r.id = s.reservation "
             "WHERE s.settled_at > ? AND r.provider = ? AND r.model = ? AND r.endpoint = ?",
-            (*USABLE, since.isoformat(timespec="microseconds"), version.provider, version.model, version.endpoint),
+            (Outcome.OK, since.isoformat(timespec="microseconds"), version.provider, version.model, version.endpoint),
         ).fetchone()
         return None if answered else int(count)
 

@@ -176,7 +176,7 @@ def test_a_model_that_the_server_does_not_have_is_told_in_terms_of_this_servers_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", [LabelFault.SERVER_ERROR, LabelFault.UNAVAILABLE])
+@pytest.mark.parametrize("fault", [LabelFault.SERVER_ERROR, LabelFault.UNAVAILABLE, LabelFault.REFUSAL])
 def test_a_server_that_answers_nothing_gets_twelve_requests_in_ten_minutes_and_no_more(
     world: VisionWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: LabelFault
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_server_that_answers_nothing_gets_twelve_requests_in_ten_minutes_and_n
     assert world.score().scored == 0
     assert len(world.server.requests) == vision.FAILURES
     monkeypatch.setenv("BIZCHARTS_NOW", (NOON + timedelta(minutes=10)).isoformat())
-    assert world.score().methods == {KIND: 27}
+    assert world.score().methods == {KIND: 27 - vision.FAILURES if fault is LabelFault.REFUSAL else 27}
 
 
 @pytest.mark.parametrize(("factor", "usd"), [(5, 1), (15, 1), (600, 5)])
