@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 
 import duckdb
@@ -55,7 +56,7 @@ class Retraining:
 
     track: str  # TEXT or VISION
     newest: str  # the newest model that this training made
-    new_labels: int  # posts that people labelled and that model has not seen; gold and its copies are left out
+    new_labels: int  # posts that people labelled and that model has not seen; gold is left out
     drift_since: date | None  # of a standing alarm; None: there is none
     due: bool
     rents: bool  # whether a pod is rented for it
@@ -111,8 +112,10 @@ def retrainings(connection: duckdb.DuckDBPyConnection, home: Path, terms: Terms)
         if newest is None or seen is None:
             continue
         by_picture, by_text = track == VISION, track == TEXT or terms.text_only
-        new = _without_copies(connection, learnable_posts(connection, by_text=by_text, by_picture=by_picture) - seen)
-        needed = terms.retrain_after * (SHARE_UNDER_ALARM if since else 1)
+        needed = ceil(terms.retrain_after * (SHARE_UNDER_ALARM if since else 1))
+        new = learnable_posts(connection, by_text=by_text, by_picture=by_picture) - seen
+        if len(new) >= needed:
+            new = _without_copies(connection, new, needed)
         found.append(
             Retraining(
                 track,
@@ -128,10 +131,17 @@ def retrainings(connection: duckdb.DuckDBPyConnection, home: Path, terms: Terms)
     return tuple(found)
 
 
-def _without_copies(connection: duckdb.DuckDBPyConnection, threads: set[int]) -> set[int]:
-    """Return ``threads`` without the near-duplicates of gold: no training uses them."""
+def _without_copies(connection: duckdb.DuckDBPyConnection, threads: set[int], enough: int) -> set[int]:
+    """Return ``threads`` without the near-duplicates of gold, which no training uses.
+
+    Once ``enough`` are none, the rest is not compared: it takes milliseconds each, and is asked every minute.
+    """
     gold = load_posts(connection, {thread_id for thread_id, *_ in stored_gold(connection)})
-    return threads - contaminated(load_posts(connection, threads), gold)
+    left, found = sorted(threads), set[int]()
+    while left and len(found) < enough:
+        some, left = left[:enough], left[enough:]
+        found |= set(some) - contaminated(load_posts(connection, some), gold)
+    return found | set(left)
 
 
 def _newest(rows: Sequence[ModelVersion], track: str) -> ModelVersion | None:

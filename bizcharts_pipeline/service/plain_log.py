@@ -100,8 +100,10 @@ def install(details: Path) -> None:
     """Make every log handler of this process of the service plain, also those that are configured later; ``details``
     takes the rest.
 
-    Uncaught exceptions and warnings are logged as well.
+    Uncaught exceptions and warnings are logged as well. A second call does nothing.
     """
+    if any(_has_no_handler in handler.filters for handler in logging.root.handlers):
+        return
     plain = OneLine(details)
     configure = logging.config.dictConfig
 
