@@ -14,7 +14,7 @@ from bizcharts_pipeline.index.stretch import MarketReadings
 from bizcharts_pipeline.index.votes import DAY, to_us
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.rescoring import has_to_wait
+from bizcharts_pipeline.warehouse.rescoring import has_to_wait, is_wanted
 
 LONGEST_SPAN = 366 * DAY  # computed and appended at a time, which bounds memory
 
@@ -99,6 +99,8 @@ def update_index(
                 break  # retention may have deleted posts meanwhile: the next run starts over
             if anchor and not store.is_published(connection, model_version, present):
                 break  # another model has taken over meanwhile
+            if not is_wanted(connection, model_version):
+                break  # another model has become champion meanwhile
             new_readings += vintages.append_market(connection, result.market, origin)
             new_coin_readings += vintages.append_coins(connection, result.market, result.coins, result.symbols, origin)
             if states or not anchor:

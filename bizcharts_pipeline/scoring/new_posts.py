@@ -16,7 +16,7 @@ from bizcharts_pipeline.scoring.place import Place
 from bizcharts_pipeline.sentiment.scorer import Picture, Post, Score, Scorer, WaitsFor
 from bizcharts_pipeline.text.coins import find_mentions
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.rescoring import AWAITED, published_model
+from bizcharts_pipeline.warehouse.rescoring import AWAITED, is_wanted, published_model
 from bizcharts_pipeline.warehouse.scores import (
     WaitingPost,
     posts_to_score_again,
@@ -176,11 +176,12 @@ def _score(
     limit: int | None,
     now: datetime,
 ) -> None:
-    """Score batches until none is left, or until a batch has posts that still wait for ``reason``."""
+    """Score batches until none is left, until a batch has posts that still wait for ``reason``, or until the model's
+    scores are no longer wanted."""
     while limit is None or report.scored < limit:
         size = scorer.batch if limit is None else min(scorer.batch, limit - report.scored)
         with database.read() as connection:
-            waiting = batch(connection, limit=size)
+            waiting = batch(connection, limit=size) if is_wanted(connection, scorer.model_version) else []
         if not waiting:
             return
         posts, mentions = score_batch(scorer, waiting, now)

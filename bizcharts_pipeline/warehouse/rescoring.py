@@ -47,6 +47,18 @@ def published_model(connection: duckdb.DuckDBPyConnection) -> ModelVersion | Non
     return model(connection, row[0]) if row and row[0] else None
 
 
+def is_wanted(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
+    """Whether scores and readings of a model are wanted: it is the champion, or its readings are the published ones.
+
+    A run that began with another champion asks this again, as a person may have gone back to the former one meanwhile.
+    """
+    present = champion(connection)
+    if present is None or present.model_version == model_version:
+        return True
+    published = connection.execute(_PUBLISHED).fetchone()
+    return bool(published and published[0] == model_version)
+
+
 def has_to_wait(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
     """Whether readings of another model are published, and some of the scores that the database has of
     ``model_version`` are another model's until this one can be asked.

@@ -13,9 +13,12 @@ import pytest
 from index_world import QUICK
 from switch_world import DAYS, NOW, PER_DAY, SwitchWorld, published_model
 
+from bizcharts_pipeline.live import bring_indexes_up_to_date
 from bizcharts_pipeline.models.preview import PreviewError, in_words, keep_preview, preview_switch
 from bizcharts_pipeline.models.promotion import ChampionError, override
 from bizcharts_pipeline.models.retention import remove_superseded
+from bizcharts_pipeline.scoring.champion import champion_scorer
+from bizcharts_pipeline.scoring.new_posts import score_new_posts
 from bizcharts_pipeline.warehouse.as_of import candles
 from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.model_previews import (
@@ -28,7 +31,7 @@ from bizcharts_pipeline.warehouse.model_previews import (
     model_switches,
     previews,
 )
-from bizcharts_pipeline.warehouse.models import ModelVersion, model
+from bizcharts_pipeline.warehouse.models import ModelVersion, model, promote
 from bizcharts_pipeline.warehouse.rescoring import Rescoring, rescoring
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -153,6 +156,23 @@ def test_a_run_of_the_former_model_that_ends_late_publishes_nothing_more(
 
 
 @pytest.mark.slow
+def test_a_run_of_a_new_champion_that_is_rolled_back_scores_and_publishes_nothing_more(world: SwitchWorld) -> None:
+    before = world.reading()
+    world.decide()
+    running = champion_scorer(world.database, world.place, NOW)
+    score_new_posts(world.database, running, limit=100, now=NOW)
+    override(world.database, world.place, world.old, parameters=QUICK, who="ann", reason="back", now=NOW)
+    assert score_new_posts(world.database, running, limit=None, now=NOW).scored == 0
+    new = row_of(world, world.new)
+    with world.database.write() as connection:  # as if the roll-back had come after the last post
+        promote(connection, new)
+    score_new_posts(world.database, running, limit=None, now=NOW)
+    override(world.database, world.place, world.old, parameters=QUICK, who="ann", reason="back", now=NOW)
+    for everything in (False, True):
+        bring_indexes_up_to_date(world.database, running, NOW, QUICK, everything=everything)
+        assert world.reading() == before
+
+
 def test_a_large_shift_waits_for_a_person(world: SwitchWorld) -> None:
     decision = world.decide(confirm_above=0)
     assert not decision.promoted
