@@ -86,7 +86,7 @@ WHEN MATCHED THEN UPDATE SET
 # Of near-duplicates only the first counts.
 _COUNTED = """s.model_version = {version} AND s.waits_for IS NULL
   AND NOT t.sticky AND t.capcode IS NULL AND coalesce(t.spam_score, 0) < {spam_cut}
-  AND coalesce(t.general, '') NOT IN ({generals}) AND coalesce(t.cluster_id, t.thread_id) = t.thread_id"""
+  AND coalesce(t.general, '') NOT IN ({generals}) AND (t.cluster_id IS NULL OR t.cluster_id = t.thread_id)"""
 # A random part of a busy day, the same at each reading.
 _TEXTS = f"""
 WITH found AS (

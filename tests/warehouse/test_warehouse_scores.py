@@ -1,11 +1,19 @@
 from datetime import datetime
 
 import duckdb
+import pytest
 from samples import NOON, minute, prepared
 
 from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.models import champion, ensure_lexicon_champion
-from bizcharts_pipeline.warehouse.scores import WaitingPost, save_scores, unscored_posts
+from bizcharts_pipeline.warehouse.scores import (
+    WaitingPost,
+    certain_posts,
+    save_scores,
+    scored_texts,
+    unscored_posts,
+)
 from bizcharts_pipeline.warehouse.statistics import source_statistics, table_statistics
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
@@ -96,3 +104,26 @@ def test_statistics_count_every_table_and_date_the_posts(connection: Connection)
     (live,) = source_statistics(connection)
     assert (live.source, live.threads) == ("live", 2)
     assert isinstance(live.newest, datetime)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300, method="thread")  # DuckDB's planner hears no signal; with 9,000 posts it always ended
+def test_the_posts_that_drift_and_pseudo_labels_read_are_the_same_on_a_file_and_on_a_lake(either: Database) -> None:
+    with either.write() as connection:
+        ensure_lexicon_champion(connection, "lexicon-1", "abc", NOON)
+    for first in range(0, 30_000, 10_000):
+        numbers = range(first + 1, first + 10_001)
+        threads = [prepared(n, text=f"post {n}", posted_at=minute(n)) for n in numbers]
+        with either.write() as connection:
+            merge_threads(connection, threads, ingested_at=NOON, seen_at=NOON)
+            save_scores(connection, "lexicon-1", [scored(n) for n in numbers], [], NOON)
+    with either.write() as connection:
+        connection.execute("UPDATE thread_ops SET cluster_id = thread_id - thread_id % 10 + 1 WHERE thread_id % 10 > 0")
+    start, end = minute(0), minute(100_000)
+    with either.read() as connection:
+        texts = scored_texts(
+            connection, "lexicon-1", start, end, most_a_day=100_000, spam_cut=0.5, excluded_generals=["biz"]
+        )
+        sure = certain_posts(connection, "lexicon-1", 0.5, spam_cut=0.5, excluded_generals=["biz"], limit=100_000)
+    assert [text.thread_id for text in texts] == [n for n in range(1, 30_001) if n % 10 in (0, 1)]
+    assert sorted(sure) == [text.thread_id for text in texts]
