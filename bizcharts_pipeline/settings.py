@@ -792,6 +792,14 @@ class Settings(Section):
             )
         return str(file)
 
+    @property
+    def data_folders(self) -> tuple[Path, ...]:
+        """The folders whose disks need free space: the home, and that of the database's files if it is another one."""
+        if self.database.startswith(MOTHERDUCK):
+            return (self.home_path,)
+        files = self.database_files if self.postgres is not None else Path(self.database_name).parent
+        return tuple(dict.fromkeys((self.home_path, Path(files or self.home_path))))
+
 
 def postgres_words(database: str) -> str:
     """Return the words of the connection string in the address of a lake."""

@@ -59,7 +59,6 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
         DatabaseError: there is no home, or the database cannot be read.
     """
     polled = _last_poll(settings)
-    free = shutil.disk_usage(settings.home_path).free
     return [
         _web_server(settings.serve),
         _daemon(),
@@ -73,8 +72,15 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
         _label_ledger(settings),
         _alerts(settings, now),
         _drift(settings),
-        Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB"),
+        _free_disk(settings),
     ]
+
+
+def _free_disk(settings: Settings) -> Finding:
+    """Find a disk of the installation with too little free space: of its disks, that with the least."""
+    free, folder = min((shutil.disk_usage(folder).free, folder) for folder in settings.data_folders)
+    where = f" at {folder}" if len(settings.data_folders) > 1 else ""
+    return Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB{where}")
 
 
 def _set_aside(settings: Settings, now: datetime) -> Finding:

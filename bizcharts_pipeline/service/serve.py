@@ -83,7 +83,7 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
         if settings.postgres is not None:
             turn = locks.enter_context(DaemonTurn(settings.postgres, say))
             next(child for child in children if child.name == DAEMON).may_run = turn.is_ours
-        reports = _Reports(settings, (home, folder), say)
+        reports = _Reports(settings, (*settings.data_folders, folder), say)
         if not database.exists():
             say(NO_HISTORY)
         address = http_address(settings.serve.host, settings.serve.port)

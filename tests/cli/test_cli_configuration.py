@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
@@ -17,7 +18,10 @@ from bizcharts_pipeline.demo.board.server import ReplayBoard, SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.withdrawal import block
+from bizcharts_pipeline.service.health import health
+from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
+from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 
 NOW = datetime(2026, 3, 2, 12, 0)
@@ -341,6 +345,21 @@ def test_health_of_a_home_without_a_database_says_that_nothing_was_polled(instal
     assert found.returncode == 1
     assert {each["what"]: each["detail"] for each in json.loads(found.stdout)}["last poll"] == "never"
     assert list(installation.home.iterdir()) == []
+
+
+def test_health_names_the_disk_with_the_least_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    home.mkdir()
+    other.mkdir()
+    settings = load_settings(home=home, database=str(other / "x.duckdb"))
+    Database.configured(settings).migrate()
+    left = {home: 9_000_000_000, other: 900_000_000}
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=left[folder]))
+    found = {each.what: each for each in health(settings, datetime(2026, 1, 1))}["free disk"]
+    assert (found.ok, found.detail) == (False, f"0.9 GB at {other}")
+    assert load_settings(home=home).data_folders == (home,)
+    lake = load_settings(home=home, database="ducklake:postgres:dbname=x", database_files=str(other))
+    assert lake.data_folders == (home, other)
 
 
 def test_health_of_an_instance_that_never_ran_creates_nothing_in_it(installation: Installation) -> None:
