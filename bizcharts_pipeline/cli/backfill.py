@@ -56,12 +56,13 @@ class LaunchedBackfill:
     days: int
     first: date
     last: date
+    ui: str  # address of the Dagster UI
 
     def __str__(self) -> str:
         return (
             f"Backfill {self.backfill_id}: {counted(self.days, 'day')}, {self.first} to "
             f"{self.last}. It runs while Dagster does "
-            "(`make serve` or `make dev`); watch it at http://127.0.0.1:3000/overview/backfills"
+            f"(`make serve` or `make dev`); watch it at {self.ui}/overview/backfills"
         )
 
 
@@ -129,8 +130,9 @@ def days_to_fetch(
     return [day for day in days if day not in complete]
 
 
-def launch_backfill(days: Sequence[date], home: Path) -> LaunchedBackfill | BackfillUnderWay:
-    """Launch for the command a backfill of those of the archive's ``days`` (at least one) that no active backfill has.
+def launch_backfill(days: Sequence[date], home: Path, ui: str) -> LaunchedBackfill | BackfillUnderWay:
+    """Launch for the command a backfill of those of the archive's ``days`` (at least one) that no active backfill has;
+    ``ui`` is the address at which it can be watched.
 
     Raises:
         BackfillRefused: Dagster refused it; the message is the reason.
@@ -151,7 +153,7 @@ def launch_backfill(days: Sequence[date], home: Path) -> LaunchedBackfill | Back
         response = _query(_LAUNCH, {"params": params})["launchPartitionBackfill"]
     if "backfillId" not in response:
         raise BackfillRefused(f"Dagster refused the backfill: {response.get('message', response['__typename'])}")
-    return LaunchedBackfill(response["backfillId"], len(wanted), min(wanted), max(wanted))
+    return LaunchedBackfill(response["backfillId"], len(wanted), min(wanted), max(wanted), ui)
 
 
 def _days_under_way() -> dict[date, str]:

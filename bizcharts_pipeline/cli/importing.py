@@ -82,6 +82,7 @@ def import_archive(
         return
     from bizcharts_pipeline.archive.days import import_days
     from bizcharts_pipeline.cli.backfill import Way, check_days, days_to_fetch, launch_backfill
+    from bizcharts_pipeline.core.listening import http_address
     from bizcharts_pipeline.service.jobs import environment, instance_folder
     from bizcharts_pipeline.service.serve import refuse_other_home
     from bizcharts_pipeline.warehouse.database import Database
@@ -113,7 +114,8 @@ def import_archive(
         if report.failed:
             sys.exit(1)
         return
-    show(launch_backfill(days, settings.home_path), json_output)
+    ui = http_address(settings.serve.host, settings.serve.port)
+    show(launch_backfill(days, settings.home_path, ui), json_output)
 
 
 def _tell(line: str) -> None:

@@ -213,12 +213,12 @@ def worth(more: int | None, json_output: bool) -> None:
     with Database.existing(settings).read() as connection:
         found = newest_worth(connection, more)
         again = retrainings(connection, settings.home_path, Terms.of(settings))
-    if found is None:
-        raise NoWorth(
-            "There is no learning curve yet: `bizcharts run training` measures one from 30 posts of each class on."
-        )
     due = [sentence for each in again for sentence in each.sentences]
-    show({**asdict(found), "trainings": again} if json_output else "\n".join([str(found), *due]), json_output)
+    no_curve = "There is no learning curve yet: `bizcharts run training` measures one from 30 posts of each class on."
+    if found is None and not due:
+        raise NoWorth(no_curve)
+    figures = {**(asdict(found) if found else {}), "trainings": again}
+    show(figures if json_output else "\n".join([str(found) if found else no_curve, *due]), json_output)
 
 
 @labels.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 from dagster import DagsterInstance
 from labelled_world import NOW
 from quick_jobs import quick_training
@@ -17,6 +18,7 @@ from vision_world import fetch, post
 
 from bizcharts_pipeline.alerts.ledger import LEDGER, AlertLedger
 from bizcharts_pipeline.alerts.watch import Runs, watch
+from bizcharts_pipeline.cli.labels import worth
 from bizcharts_pipeline.labels.projection import materialise_gold
 from bizcharts_pipeline.models.retraining import Retraining, Terms, retrainings
 from bizcharts_pipeline.sentiment.artifact import TRAINED_ON
@@ -75,6 +77,21 @@ def test_a_training_is_due_once_enough_posts_were_labelled_since_the_newest_mode
     assert found(trained, ml={"training": {"text_on_pod": True}})["text"].rents
     trained.train()
     assert found(trained)["text"].new_labels == 0
+
+
+def test_a_training_is_proposed_where_there_is_no_learning_curve(
+    trained: GateWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIZCHARTS_HOME", str(trained.home))
+    monkeypatch.setenv("BIZCHARTS_DATABASE", trained.database.name)
+    assert "no learning curve" in str(CliRunner().invoke(worth, []).exception)
+    trained.label(talk(range(2001, 2101)))
+    said = CliRunner().invoke(worth, [])
+    assert said.exit_code == 0
+    assert "There is no learning curve yet" in said.stdout
+    assert "Training the text models again is due: 100 labelled posts" in said.stdout
+    (figures,) = json.loads(CliRunner().invoke(worth, ["--json"]).stdout)["trainings"]
+    assert figures["due"]
 
 
 def test_imported_labels_without_a_text_count_where_the_post_is_known_with_a_text(trained: GateWorld) -> None:
