@@ -68,6 +68,7 @@ test-all: check ## runs the checks and every test but the long runs
 	$(PYTEST) -m 'not acceptance'
 
 test-failed: ## repeats the tests that failed in the last run, if there were at most three
+	@test -f .pytest_cache/v/cache/lastfailed || { echo 'No test has failed yet.'; exit 1; }
 	@$(BIN)/python -c 'import json, sys; failed = json.load(open(".pytest_cache/v/cache/lastfailed")); sys.exit(f"{len(failed)} tests failed: too many to repeat" if len(failed) > 3 else 0)'
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 

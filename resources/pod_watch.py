@@ -49,7 +49,7 @@ class PodWatch:
     def __init__(self, context: dg.AssetExecutionContext, session: dg.PipesSession) -> None:
         self.environment: Mapping[str, str] = session.get_bootstrap_env_vars()
         self.metrics: dict[int, dict[str, float]] = {}  # by step
-        self.interrupted = False
+        self._is_interrupted = False
         self._context = context
         self._handler = session.message_handler
         self._unfinished = b""
@@ -80,10 +80,14 @@ class PodWatch:
 
     def cancelled(self) -> bool:
         """Return whether the run is being cancelled, by a signal or by its status in the instance."""
-        if self.interrupted:
+        if self._is_interrupted:
             return True
         run = self._context.instance.get_run_by_id(self._context.run.run_id)
         return run is not None and run.status in _STOPPED
+
+    def interrupt(self) -> None:
+        """Note that the run has received a signal."""
+        self._is_interrupted = True
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
         """Return the last value of every reported metric."""
@@ -130,11 +134,7 @@ def watched(context: dg.AssetExecutionContext) -> Iterator[PodWatch]:
         context=context, context_injector=dg.PipesEnvContextInjector(), message_reader=PodMessages()
     ) as session:
         watch = PodWatch(context, session)
-
-        def interrupted() -> None:
-            watch.interrupted = True
-
-        with _on_interrupt(interrupted):
+        with _on_interrupt(watch.interrupt):
             yield watch
 
 

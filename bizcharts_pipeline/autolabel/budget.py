@@ -48,6 +48,11 @@ class Caps:
     per_month: int | None
     per_day: int | None = None
 
+    @property
+    def smallest(self) -> int | None:
+        """The smallest of the caps; ``None``: there is none."""
+        return min((cap for cap in (self.per_run, self.per_month, self.per_day) if cap is not None), default=None)
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -109,7 +109,7 @@ def terms(settings: Settings, provider: str, endpoint: Endpoint, today: date) ->
         section.model,
         in_batch,
         book,
-        min(nano_usd(usd) for usd in (settings.auto_labels.usd_per_run, settings.auto_labels.usd_per_month)),
+        caps(settings.auto_labels).smallest,
     )
 
 

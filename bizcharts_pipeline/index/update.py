@@ -97,10 +97,12 @@ def update_index(
         with database.write() as connection:
             if store.load_gone_before(connection) != gone_before:
                 break  # retention may have deleted posts meanwhile: the next run starts over
-            if anchor and not store.is_published(connection, model_version, present):
-                break  # another model has taken over meanwhile
-            if not is_wanted(connection, model_version):
-                break  # another model has become champion meanwhile
+            if anchor:
+                wanted = store.is_published(connection, model_version, present)
+            else:
+                wanted = is_wanted(connection, model_version)
+            if not wanted:
+                break  # another model has taken over, or become champion, meanwhile
             new_readings += vintages.append_market(connection, result.market, origin)
             new_coin_readings += vintages.append_coins(connection, result.market, result.coins, result.symbols, origin)
             if states or not anchor:

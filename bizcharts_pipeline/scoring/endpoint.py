@@ -142,7 +142,7 @@ def scoring_prompt() -> Prompt:
 def endpoint_terms(model_version: str, settings: VisionSettings) -> Terms:
     """Return the scoring server's prices, as the ledger reserves and charges them."""
     entry, output = settings.usd_per_million_input_tokens, settings.usd_per_million_output_tokens
-    return terms_at(model_version, Price(entry, output, entry, entry), endpoint_caps(settings).per_day)
+    return terms_at(model_version, Price(entry, output, entry, entry), endpoint_caps(settings).smallest)
 
 
 def terms_at(model_version: str, price: Price, smallest_cap: int | None = None) -> Terms:

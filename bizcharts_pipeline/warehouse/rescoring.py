@@ -43,8 +43,8 @@ def published_model(connection: duckdb.DuckDBPyConnection) -> ModelVersion | Non
     """Read from the database the model whose final hour is the newest; ``None``: there is none yet, or it is not
     registered.
     """
-    row = connection.execute(_PUBLISHED).fetchone()
-    return model(connection, row[0]) if row and row[0] else None
+    version = _published(connection)
+    return model(connection, version) if version else None
 
 
 def is_wanted(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
@@ -55,16 +55,14 @@ def is_wanted(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool
     present = champion(connection)
     if present is None or present.model_version == model_version:
         return True
-    published = connection.execute(_PUBLISHED).fetchone()
-    return bool(published and published[0] == model_version)
+    return _published(connection) == model_version
 
 
 def has_to_wait(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
     """Whether readings of another model are published, and some of the scores that the database has of
     ``model_version`` are another model's until this one can be asked.
     """
-    published = connection.execute(_PUBLISHED).fetchone()
-    if not published or published[0] in (None, model_version):
+    if _published(connection) in (None, model_version):
         return False
     row = connection.execute(f"SELECT EXISTS ({_AWAITED.format(version=literal(model_version))})").fetchone()
     return bool(row and row[0])
@@ -82,3 +80,8 @@ def rescoring(connection: duckdb.DuckDBPyConnection, now: datetime, history_days
     assert row
     left, recent, done = row
     return Rescoring(present.model_version, published.model_version, left, done / recent if recent else 1.0)
+
+
+def _published(connection: duckdb.DuckDBPyConnection) -> str | None:
+    row = connection.execute(_PUBLISHED).fetchone()
+    return row[0] if row else None

@@ -88,25 +88,25 @@ _COUNTED = """s.model_version = {version} AND s.waits_for IS NULL
   AND NOT t.sticky AND t.capcode IS NULL AND coalesce(t.spam_score, 0) < {spam_cut}
   AND coalesce(t.general, '') NOT IN ({generals}) AND (t.cluster_id IS NULL OR t.cluster_id = t.thread_id)"""
 # A random part of a busy day, the same at each reading.
-_TEXTS = f"""
+_TEXTS = """
 WITH found AS (
     SELECT t.thread_id, t.posted_at, t.subject, t.op_text_clean, s.p_bearish, s.p_neutral, s.p_bullish, s.confidence
     FROM thread_ops t JOIN scored_posts s USING (thread_id)
-    WHERE t.posted_at >= {{start}} AND t.posted_at < {{end}} AND {_COUNTED}
+    WHERE t.posted_at >= {start} AND t.posted_at < {end} AND {counted}
     QUALIFY
-      row_number() OVER (PARTITION BY t.posted_at::DATE ORDER BY md5_number_lower(t.thread_id::VARCHAR)) <= {{most}}
+      row_number() OVER (PARTITION BY t.posted_at::DATE ORDER BY md5_number_lower(t.thread_id::VARCHAR)) <= {most}
 )
 SELECT thread_id, posted_at, concat_ws(chr(10), nullif(subject, ''), op_text_clean), p_bearish, p_neutral, p_bullish,
        confidence
 FROM found ORDER BY posted_at, thread_id
 """
 # No score of another model in the champion's place counts.
-_CERTAIN = f"""
+_CERTAIN = """
 SELECT s.thread_id, s.p_bearish, s.p_neutral, s.p_bullish
 FROM scored_posts s JOIN thread_ops t USING (thread_id)
-WHERE {_COUNTED}
-  AND greatest(s.p_bearish, s.p_neutral, s.p_bullish) >= {{threshold}} AND NOT contains(s.method, {{fallback}})
-ORDER BY md5_number_lower(s.thread_id::VARCHAR) LIMIT {{limit}}
+WHERE {counted}
+  AND greatest(s.p_bearish, s.p_neutral, s.p_bullish) >= {threshold} AND NOT contains(s.method, {fallback})
+ORDER BY md5_number_lower(s.thread_id::VARCHAR) LIMIT {limit}
 """
 _PROBABILITIES = """
 SELECT s.thread_id, s.p_bearish, s.p_neutral, s.p_bullish
@@ -262,9 +262,7 @@ def scored_texts(
     sql = _TEXTS.format(
         start=literal(start),
         end=literal(end),
-        version=literal(model_version),
-        spam_cut=literal(spam_cut),
-        generals=", ".join(map(literal, (*excluded_generals, "-"))),
+        counted=_counted(model_version, spam_cut, excluded_generals),
         most=int(most_a_day),
     )
     rows = connection.execute(sql).fetchall()
@@ -286,11 +284,9 @@ def certain_posts(
     Left out are the posts that :func:`scored_texts` leaves out.
     """
     sql = _CERTAIN.format(
-        version=literal(model_version),
+        counted=_counted(model_version, spam_cut, excluded_generals),
         threshold=literal(threshold),
         fallback=literal(FALLBACK),
-        spam_cut=literal(spam_cut),
-        generals=", ".join(map(literal, (*excluded_generals, "-"))),
         limit=int(limit),
     )
     return {thread: (a, b, c) for thread, a, b, c in connection.execute(sql).fetchall()}
@@ -356,3 +352,9 @@ def _posts(connection: duckdb.DuckDBPyConnection, condition: str, limit: int) ->
 def _is_champion(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
     present = champion(connection)
     return present is not None and present.model_version == model_version
+
+
+def _counted(model_version: str, spam_cut: float, excluded_generals: Sequence[str]) -> str:
+    """Return the condition that the index counts a post ``t`` with its final score ``s``."""
+    generals = ", ".join(map(literal, (*excluded_generals, "-")))
+    return _COUNTED.format(version=literal(model_version), spam_cut=literal(spam_cut), generals=generals)
