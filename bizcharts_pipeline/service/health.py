@@ -78,7 +78,10 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
 
 def _free_disk(settings: Settings) -> Finding:
     """Find a disk of the installation with too little free space: of its disks, that with the least."""
-    free, folder = min((shutil.disk_usage(folder).free, folder) for folder in settings.data_folders)
+    try:
+        free, folder = min((shutil.disk_usage(folder).free, folder) for folder in settings.data_folders)
+    except OSError as error:
+        return Finding("free disk", False, f"not known: {error.filename}: {error.strerror}")
     where = f" at {folder}" if len(settings.data_folders) > 1 else ""
     return Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB{where}")
 

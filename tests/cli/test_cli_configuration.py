@@ -362,6 +362,13 @@ def test_health_names_the_disk_with_the_least_free_space(tmp_path: Path, monkeyp
     assert lake.data_folders == (home, other)
 
 
+def test_health_of_a_home_whose_databases_folder_is_missing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    settings = load_settings(home=tmp_path / "home", database=str(tmp_path / "other" / "x.duckdb"))
+    found = {each.what: each for each in health(settings, NOW)}["free disk"]
+    assert (found.ok, found.detail) == (False, f"not known: {tmp_path / 'other'}: No such file or directory")
+
+
 def test_health_of_an_instance_that_never_ran_creates_nothing_in_it(installation: Installation) -> None:
     installation.home.mkdir()
     (installation.dagster_home / "dagster.yaml").unlink()
