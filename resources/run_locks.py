@@ -1,17 +1,24 @@
 """Marks runs as failed that Dagster lists as STARTED although their process has died.
 
 Dagster leaves a run STARTED for hours after a power failure, or if all its processes were killed. So each active run
-holds a lock (:mod:`bizcharts_pipeline.core.run_locks`).
+holds a lock on its machine (:mod:`bizcharts_pipeline.core.run_locks`) and, if machines share a lake, one in PostgreSQL
+(:mod:`bizcharts_pipeline.core.shared_run_locks`).
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 
 from bizcharts_pipeline.core.run_locks import stale
+from bizcharts_pipeline.core.shared_run_locks import is_alive
+from resources.warehouse import MACHINE_TAG
 
 YOUNG = timedelta(seconds=20)  # its lock may not exist yet
+# So often in a row must the lock in PostgreSQL be free: after a restart of the server, a run needs seconds to take it
+# again.
+SIGHTINGS = 3
 _AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
@@ -34,3 +41,32 @@ def fail_dead_runs(instance: dg.DagsterInstance, folder: Path) -> list[str]:
         path.unlink(missing_ok=True)
         dead.append(run.run_id)
     return dead
+
+
+def fail_runs_of_lost_machines(
+    instance: dg.DagsterInstance, words: str, sightings: Mapping[str, int]
+) -> tuple[list[str], dict[str, int]]:
+    """Report runs as failed whose lock in the PostgreSQL database with the connection string ``words`` is free: their
+    machine died, or was cut off.
+
+    Args:
+        sightings: by run, how often in a row its lock was free.
+
+    Returns:
+        The ids of the runs that were reported, and the new sightings.
+
+    Raises:
+        sqlite3.OperationalError: the server does not answer.
+    """
+    dead, found = [], {}
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(_AT_WORK))):
+        if MACHINE_TAG not in run.tags or is_alive(words, run.run_id):
+            continue
+        found[run.run_id] = sightings.get(run.run_id, 0) + 1
+        if found[run.run_id] < SIGHTINGS:
+            continue
+        machine = run.tags[MACHINE_TAG]
+        instance.report_run_failed(run, f"The machine {machine}, which executed this run, has died or was cut off.")
+        dead.append(run.run_id)
+        del found[run.run_id]
+    return dead, found

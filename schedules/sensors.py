@@ -1,8 +1,10 @@
 """Sensor that marks dead runs as failed."""
 
+import json
+
 import dagster as dg
 
-from resources.run_locks import fail_dead_runs
+from resources.run_locks import fail_dead_runs, fail_runs_of_lost_machines
 from resources.warehouse import Warehouse
 
 
@@ -10,10 +12,14 @@ from resources.warehouse import Warehouse
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Marks runs as failed if their process has died, for example after a power failure; otherwise they would "
+        "Marks runs as failed if their process or machine has died, as in a power failure; otherwise they would "
         "occupy the queue for hours. Dagster then restarts them, at most three times."
     ),
 )
 def dead_runs(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SkipReason:
     dead = fail_dead_runs(context.instance, warehouse.run_locks_folder())
+    if (words := warehouse.postgres()) is not None:
+        lost, sightings = fail_runs_of_lost_machines(context.instance, words, json.loads(context.cursor or "{}"))
+        context.update_cursor(json.dumps(sightings))
+        dead += lost
     return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every active run is alive")

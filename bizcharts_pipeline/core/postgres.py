@@ -296,6 +296,35 @@ class Lock:
         self._connection.close()
 
 
+class KeptLock:
+    """A :class:`Lock` that is taken again after its connection was lost, by whoever asks first."""
+
+    def __init__(self, words: str, name: str) -> None:
+        self._words, self._name = words, name
+        self._lock: Lock | None = None
+
+    def is_ours(self) -> bool:
+        """Take the lock if it is free, without waiting for a server that does not answer; return whether it is held
+        here.
+
+        Raises:
+            sqlite3.OperationalError: the server does not answer, or the connection was lost.
+        """
+        try:
+            if self._lock is None:
+                self._lock = Lock(self._words, self._name, seconds=0)
+            return self._lock.is_held() or self._lock.take()
+        except sqlite3.Error:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
 @contextmanager
 def lock(words: str, name: str) -> Iterator[bool]:
     """Try to take a :class:`Lock` for as long as the block runs; yield whether it was free.

@@ -7,7 +7,6 @@ minute; that machine cannot reach Dagster's records either, and stops its daemon
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -22,8 +21,7 @@ class DaemonTurn:
 
     def __init__(self, words: str, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         """Share the turn with the machines that use the database with the connection string ``words``."""
-        self._words, self._say, self._clock = words, say, clock
-        self._lock: postgres.Lock | None = None
+        self._lock, self._say, self._clock = postgres.KeptLock(words, LOCK), say, clock
         self._is_ours = False
         self._asked_at = -ASK_EVERY_SECONDS
         self._said = ""
@@ -34,7 +32,7 @@ class DaemonTurn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._drop()
+        self._lock.close()
 
     def is_ours(self) -> bool:
         """Whether the daemon may run here; asks the server every few seconds."""
@@ -45,11 +43,8 @@ class DaemonTurn:
 
     def _ask(self) -> bool:
         try:
-            if self._lock is None:
-                self._lock = postgres.Lock(self._words, LOCK, seconds=0)
-            is_ours = self._lock.is_held() or self._lock.take()
+            is_ours = self._lock.is_ours()
         except sqlite3.Error as error:
-            self._drop()
             self._tell(f"the daemon does not run here: {error}")
             return False
         self._tell("the daemon runs here" if is_ours else "the daemon runs on another machine; this one stands by")
@@ -59,9 +54,3 @@ class DaemonTurn:
         if text != self._said:
             self._said = text
             self._say(text)
-
-    def _drop(self) -> None:
-        if self._lock is not None:
-            with suppress(sqlite3.Error):
-                self._lock.close()
-            self._lock = None

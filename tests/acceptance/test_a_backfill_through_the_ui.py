@@ -1,6 +1,5 @@
 """Days of the archive launched from the Dagster UI, while everything around fails: every opening post once."""
 
-import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from dagster_ui import DagsterUI, kill, wait_until
+from held_archive import HeldArchive
 from installation import Installation
 
 from bizcharts_pipeline.demo.archive.posts import Quirks
 from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.prices.server import SimulatedPrices
-from bizcharts_pipeline.demo.server import Fault, RequestRecord
+from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
 
 DAY = timedelta(days=1)
@@ -32,29 +32,6 @@ class Scale:
     seconds: float
     kills: int
     threads_per_day: int
-
-
-class HeldArchive(SimulatedArchive):
-    """An archive that can keep an answer back, so that whoever asked for it can be killed while waiting."""
-
-    held_from: int | None = None
-
-    def hold(self, after: int) -> None:
-        """Answer so many more requests, and those after them once they are let go."""
-        self._let_go = threading.Event()
-        self.held_from = len(self.requests) + after
-
-    def let_go(self) -> None:
-        self.held_from = None
-        self._let_go.set()
-
-    def holds_somebody(self) -> bool:
-        return self.held_from is not None and len(self.requests) > self.held_from
-
-    def log(self, record: RequestRecord) -> None:
-        super().log(record)
-        if self.holds_somebody():
-            self._let_go.wait(300)
 
 
 SMALL = Scale(troubled=3, quiet=2, seconds=0.1, kills=1, threads_per_day=100)

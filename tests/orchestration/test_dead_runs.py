@@ -4,14 +4,20 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from dagster import DagsterInstance
+from postgres import Postgres
 
+from bizcharts_pipeline.core import shared_run_locks
 from bizcharts_pipeline.core.run_locks import acquire
-from resources.run_locks import fail_dead_runs
+from bizcharts_pipeline.settings import postgres_words
+from resources.run_locks import SIGHTINGS, fail_dead_runs, fail_runs_of_lost_machines
+from resources.warehouse import MACHINE_TAG
 
 HOLD = """
 import sys, time
@@ -20,6 +26,14 @@ from bizcharts_pipeline.core.run_locks import acquire
 acquire(Path(sys.argv[1]), sys.argv[2])
 print("held", flush=True)
 time.sleep(60)
+"""
+
+HOLD_SHARED = """
+import sys, time
+from bizcharts_pipeline.core.shared_run_locks import alive
+with alive(sys.argv[1], sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(60)
 """
 
 
@@ -79,3 +93,43 @@ def test_locks_of_ended_runs_are_removed(instance: DagsterInstance, tmp_path: Pa
     os.close(acquire(folder, result.run_id).file)
     assert fail_dead_runs(instance, folder) == []
     assert list(folder.iterdir()) == []
+
+
+def test_a_run_of_another_machine_is_ended_once_its_lock_was_free_some_times_in_a_row(
+    instance: DagsterInstance, postgres: Postgres
+) -> None:
+    words = postgres_words(postgres.new_lake())
+    untagged, run_id = (started_run(instance, minutes_ago=5) for _ in range(2))
+    instance.add_run_tags(run_id, {MACHINE_TAG: "other"})
+    process = subprocess.Popen([sys.executable, "-c", HOLD_SHARED, words, run_id], stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"held\n"
+    assert fail_runs_of_lost_machines(instance, words, {run_id: SIGHTINGS - 1}) == ([], {})
+    process.kill()
+    process.wait()
+    seen: dict[str, int] = {}
+    for count in range(1, SIGHTINGS):
+        dead, seen = fail_runs_of_lost_machines(instance, words, seen)
+        assert (dead, seen) == ([], {run_id: count})
+    assert fail_runs_of_lost_machines(instance, words, seen) == ([run_id], {})
+    assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
+    assert status(instance, untagged) == dg.DagsterRunStatus.STARTED
+
+
+def test_a_run_takes_its_lock_again_after_the_server_has_restarted(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_run_locks, "ASK_EVERY_SECONDS", 0.1)
+    words = postgres_words(postgres.new_lake())
+    with shared_run_locks.alive(words, "one"):
+        assert shared_run_locks.is_alive(words, "one")
+        assert not shared_run_locks.is_alive(words, "other")
+        postgres.kill()
+        with pytest.raises(sqlite3.OperationalError):
+            shared_run_locks.is_alive(words, "one")
+        postgres.start()
+        deadline = time.monotonic() + 30
+        while not shared_run_locks.is_alive(words, "one"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert not shared_run_locks.is_alive(words, "one")
