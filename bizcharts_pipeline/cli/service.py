@@ -56,8 +56,8 @@ def run(job: str) -> None:
 def health(json_output: bool) -> None:
     """Check the service.
 
-    Exit status 1 if something is wrong. It checks the web server, the daemon, the age of the last poll, items set
-    aside, the ledgers, alerts that did not arrive, a drift alarm, and the free disk space.
+    Exit status 1 if something is wrong. It checks the web server, the daemon, the database, the age of the last
+    poll, items set aside, the ledgers, alerts that did not arrive, a drift alarm, and the free disk space.
     """
     from bizcharts_pipeline.service.health import health as look
 

@@ -1,5 +1,5 @@
-"""Health of the service: its programs, the age of the last poll, quarantined items, label ledger, model drift and disk
-space."""
+"""Health of the service: its programs, the database and the age of its last poll, quarantined items, ledgers, model
+drift and disk space."""
 
 import os
 import shutil
@@ -34,6 +34,7 @@ from bizcharts_pipeline.service.webserver import WILDCARDS
 from bizcharts_pipeline.settings import ServeSettings, Settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.drift_reports import standing_alarm
+from bizcharts_pipeline.warehouse.errors import DatabaseError
 from bizcharts_pipeline.warehouse.installation import Installation
 
 ANSWER_SECONDS = 5
@@ -53,27 +54,29 @@ class Finding:
 
 
 def health(settings: Settings, now: datetime) -> list[Finding]:
-    """Check the service of this installation; ``now`` is naive UTC.
-
-    Raises:
-        DatabaseError: there is no home, or the database cannot be read.
-    """
-    polled = _last_poll(settings)
+    """Check the service of this installation; ``now`` is naive UTC."""
     return [
         _web_server(settings.serve),
         _daemon(),
-        Finding(
-            "last poll",
-            polled is not None and abs(now - polled) <= MAX_POLL_AGE,
-            "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC",
-        ),
+        *_database(settings, now),
         _set_aside(settings, now),
         _ledgers(settings),
-        _label_ledger(settings),
         _alerts(settings, now),
-        _drift(settings),
         _free_disk(settings),
     ]
+
+
+def _database(settings: Settings, now: datetime) -> list[Finding]:
+    """Check what the database holds; if it cannot be read, return that alone."""
+    try:
+        return [
+            _polls(settings, now),
+            _label_ledger(settings),
+            _drift(settings),
+            Finding("database", True, "can be read"),
+        ]
+    except DatabaseError as error:
+        return [Finding("database", False, str(error))]
 
 
 def _free_disk(settings: Settings) -> Finding:
@@ -84,6 +87,18 @@ def _free_disk(settings: Settings) -> Finding:
         return Finding("free disk", False, f"not known: {error.filename}: {error.strerror}")
     where = f" at {folder}" if len(settings.data_folders) > 1 else ""
     return Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB{where}")
+
+
+def _polls(settings: Settings, now: datetime) -> Finding:
+    """Find that the last poll is too old, or that there was none, as in a home that the service has just created."""
+    polled: datetime | None = None
+    if settings.home_path.is_dir() and not Database.configured(settings).exists():
+        Installation.of(settings).check()
+    else:
+        with Database.existing(settings).read() as connection:
+            (polled,) = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone() or (None,)
+    ok = polled is not None and abs(now - polled) <= MAX_POLL_AGE
+    return Finding("last poll", ok, "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC")
 
 
 def _set_aside(settings: Settings, now: datetime) -> Finding:
@@ -135,17 +150,6 @@ def _drift(settings: Settings) -> Finding:
         alarm = standing_alarm(connection)
     said = f"{verdict_sentence([alarm])} See docs/operating.md" if alarm else "no alarm stands"
     return Finding("model drift", alarm is None, said)
-
-
-def _last_poll(settings: Settings) -> datetime | None:
-    """Return the time of the last poll; ``None`` if there was none, as in a home that the service has just created."""
-    if settings.home_path.is_dir() and not Database.configured(settings).exists():
-        Installation.of(settings).check()
-        return None
-    with Database.existing(settings).read() as connection:
-        row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()
-    polled: datetime | None = row[0] if row else None
-    return polled
 
 
 def _web_server(serve: ServeSettings) -> Finding:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import duckdb
 import pytest
 from installation import Installation
+from postgres import Postgres
 
 from bizcharts_pipeline.archive.calendar_plot import LIVE, PARTLY, kind
 from bizcharts_pipeline.cli.main import main
@@ -61,7 +63,6 @@ def installation(board: SimulatedBoard, tmp_path: Path) -> Installation:
         ["models", "list"],
         ["models", "promote", "x", "--reason", "y"],
         ["import", "--backfill"],
-        ["health"],
     ],
 )
 def test_a_command_on_a_home_that_is_not_there_says_so_and_makes_nothing(
@@ -345,6 +346,32 @@ def test_health_of_a_home_without_a_database_says_that_nothing_was_polled(instal
     assert found.returncode == 1
     assert {each["what"]: each["detail"] for each in json.loads(found.stdout)}["last poll"] == "never"
     assert list(installation.home.iterdir()) == []
+
+
+def test_health_of_a_home_that_is_not_there_says_so_and_makes_nothing(installation: Installation) -> None:
+    found = installation.run_command("health", "--json")
+    assert found.returncode == 1
+    database = next(each for each in json.loads(found.stdout) if each["what"] == "database")
+    assert not database["ok"]
+    assert str(installation.home) in database["detail"]
+    assert not installation.home.exists()
+
+
+@pytest.mark.slow
+def test_health_while_postgresql_is_away_is_json_that_says_so(installation: Installation, postgres: Postgres) -> None:
+    here = replace(installation, lake=postgres.new_lake())
+    assert here.run_command("poll", "--once", now=NOW).returncode == 0
+    postgres.kill()
+    try:
+        found = here.run_command("health", "--json")
+    finally:
+        postgres.start()
+    assert found.returncode == 1
+    said = {each["what"]: each for each in json.loads(found.stdout)}
+    for what in ("database", "ledgers", "alerts"):
+        assert not said[what]["ok"]
+        assert "PostgreSQL does not answer" in said[what]["detail"], what
+    assert not found.stderr
 
 
 def test_health_names_the_disk_with_the_least_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
