@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from installation import Installation
 
+from bizcharts_pipeline.core.postgres import lock
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.run import fill_history
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.live import LivePipeline, run_tick
 from bizcharts_pipeline.maintenance import maintain
-from bizcharts_pipeline.settings import RetentionSettings, load_settings
+from bizcharts_pipeline.service.daemon_turn import LOCK
+from bizcharts_pipeline.settings import RetentionSettings, load_settings, postgres_words
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.lake import Lake
@@ -76,6 +78,10 @@ def test_the_commands_work_on_a_lake_or_say_what_to_use_instead(tmp_path: Path, 
             assert done.returncode == 1
             assert "pg_dump" in done.stderr
             assert done.stderr.count("\n") == 1
+        with lock(postgres_words(lake.address), LOCK):
+            served = here.run_here("migrate", "--to", str(tmp_path / "back.duckdb"), now=board.now)
+        assert (served.returncode, served.stderr.count("\n")) == (1, 1)
+        assert "Another machine's service uses the lake" in served.stderr
         back = here.run_here("migrate", "--to", str(tmp_path / "back.duckdb"), now=board.now)
         assert back.returncode == 0, back.stderr
         here.extra["BIZCHARTS_DATABASE"] = str(tmp_path / "back.duckdb")

@@ -44,13 +44,13 @@ def migrate(name: str, files: str | None, json_output: bool) -> None:
     """Copy all tables and ledgers into another kind of database.
 
     From the DuckDB file to a lake, or back; the ledgers go from files of the home to PostgreSQL, or back. Stop the
-    service first. All rows are compared. The present database stays as it is; the new one is used once
+    services of all machines first. All rows are compared. The present database stays as it is; the new one is used once
     BIZCHARTS_DATABASE names it. May be killed and repeated. With the address of the present lake, only ledgers that
     are still files are moved.
     """
     from bizcharts_pipeline.backup.drafts import new_draft
     from bizcharts_pipeline.moving import MovedLedgers, check_target, move_ledgers
-    from bizcharts_pipeline.service.serve import instance_lock
+    from bizcharts_pipeline.service.serve import instance_lock, no_daemon
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.moving import Moved, move
 
@@ -59,7 +59,7 @@ def migrate(name: str, files: str | None, json_output: bool) -> None:
     source, home = Database.existing(settings), settings.home_path
     is_same = settings.database_name == target.database_name and target.postgres is not None
     moved: list[Moved | MovedLedgers] = []
-    with instance_lock(home):
+    with instance_lock(home), no_daemon(settings.postgres):
         if target.postgres is not None:  # before the tables are written there
             with new_draft(home) as draft:
                 check_target(target.postgres, draft.folder)

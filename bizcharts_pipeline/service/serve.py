@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,13 +14,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bizcharts_pipeline.alerts.destinations import check_destinations
+from bizcharts_pipeline.core import postgres
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.files import regular_only, write_atomically
 from bizcharts_pipeline.core.listening import http_address
 from bizcharts_pipeline.core.private import user_folder
-from bizcharts_pipeline.service import code_server, plain_log, program, webserver
+from bizcharts_pipeline.service import code_server, daemon_turn, plain_log, program, webserver
 from bizcharts_pipeline.service.daemon_turn import DaemonTurn
 from bizcharts_pipeline.service.health import MIN_FREE_BYTES
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
@@ -170,6 +172,26 @@ def instance_lock(home: Path) -> Iterator[None]:
         if holder is not None:
             raise ServiceError(f"{home} is already in use by process {holder}; stop it first")
         yield
+
+
+@contextmanager
+def no_daemon(words: str | None) -> Iterator[None]:
+    """Keep the daemon of every machine from running that shares the lake whose catalogue is in the database of the
+    connection string ``words``; with ``None``, there is no lake.
+
+    Raises:
+        ServiceError: a service runs it.
+    """
+    if words is None:
+        yield
+        return
+    try:
+        with postgres.lock(words, daemon_turn.LOCK) as is_free:
+            if not is_free:
+                raise ServiceError("Another machine's service uses the lake; stop all services first")
+            yield
+    except sqlite3.Error as error:
+        raise ServiceError(str(error)) from None
 
 
 @contextmanager
