@@ -40,6 +40,10 @@ _REFUSALS = (
         "The role lacks a right in PostgreSQL; grant the one that is named here.",
     ),
     (
+        re.compile("read-only transaction"),
+        "PostgreSQL takes no writes; is it a standby, or default_transaction_read_only set?",
+    ),
+    (
         re.compile(r'database "[^"]*" does not exist'),
         "The database is missing in PostgreSQL; correct the address, or create it with `createdb`.",
     ),

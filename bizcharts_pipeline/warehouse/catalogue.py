@@ -56,6 +56,8 @@ _OVERTAKEN = "maximum retry count"
 def named_error(name: str, error: duckdb.Error) -> DatabaseError:
     """Return what ``error`` means for the lake ``name``, in one line without a password."""
     message = one_line(str(error))
+    if refused := refusal(message):
+        return DatabaseUnavailable(f"{name}: {refused}")
     if _OVERTAKEN in message:
         return DatabaseBusy(
             f"{name}: another program wrote at the same time, so nothing was written; try again. Only "
@@ -63,8 +65,6 @@ def named_error(name: str, error: duckdb.Error) -> DatabaseError:
         )
     if disk_is_full(message):
         return DatabaseFull(f"{name}: nothing was written, because a disk is full; free some space. ({message})")
-    if refused := refusal(message):
-        return DatabaseUnavailable(f"{name}: {refused}")
     if _AWAY.search(message):
         return DatabaseUnavailable(f"{name}: PostgreSQL does not answer. ({message})")
     if _NO_FILE.search(message):

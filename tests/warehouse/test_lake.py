@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,7 +16,8 @@ import pytest
 from lake_worker import KINDS
 from postgres import PASSWORD, Postgres
 
-from bizcharts_pipeline.settings import SettingsError, load_settings
+from bizcharts_pipeline.core.postgres import connect as ledger_in
+from bizcharts_pipeline.settings import SettingsError, load_settings, postgres_words
 from bizcharts_pipeline.warehouse import errors
 from bizcharts_pipeline.warehouse.catalogue import extension_file
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
@@ -268,6 +270,19 @@ def test_a_lost_lake_is_not_created_again(lake: Lake, postgres: Postgres) -> Non
     command += "Database.named(sys.argv[1], Path(sys.argv[2]), 5).migrate()"
     done = subprocess.run([sys.executable, "-c", command, lake.name, str(lake.home)], capture_output=True, text=True)
     assert "DatabaseLost" in done.stderr.splitlines()[-1]
+
+
+def test_a_server_that_takes_no_writes_is_named_and_can_be_read(lake: Lake, postgres: Postgres) -> None:
+    with lake.write() as connection:
+        connection.execute(ADD.format(1))
+    postgres.query(f"ALTER DATABASE {database_of(lake)} SET default_transaction_read_only = on")
+    postgres.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database_of(lake)}'")
+    with pytest.raises(errors.DatabaseUnavailable, match="PostgreSQL takes no writes"), lake.write() as connection:
+        connection.execute(ADD.format(2))
+    ledger = ledger_in(postgres_words(lake.address), "labels", 5)
+    with closing(ledger), pytest.raises(sqlite3.Error, match="PostgreSQL takes no writes"):
+        ledger.create()
+    assert rows(lake) == 1
 
 
 def test_files_that_are_not_mounted_or_elsewhere_are_named(lake: Lake, tmp_path: Path) -> None:
