@@ -28,3 +28,12 @@ def in_postgres(words: str) -> str:
         connection.create()
     options = {"options": f"-c search_path={SCHEMA}", "connect_timeout": str(postgres.CONNECT_SECONDS)}
     return _STORAGE.format(url=f"postgresql+psycopg2:///?{urlencode(dict(_WORD.findall(words)) | options)}")
+
+
+def check(words: str) -> None:
+    """Check that the database with the connection string ``words`` can be reached.
+
+    Raises:
+        sqlite3.Error: it cannot.
+    """
+    postgres.connect(words, SCHEMA, postgres.AWAY_SECONDS).close()

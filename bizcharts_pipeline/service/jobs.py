@@ -147,14 +147,16 @@ def instance_folder(surroundings: Mapping[str, str], postgres: str | None) -> Pa
     folder = Path(surroundings["DAGSTER_HOME"])
     if not folder.is_dir():
         raise NoInstance(f"DAGSTER_HOME: there is no folder {folder}; create it, or correct the variable.")
-    if not (folder / INSTANCE_FILE).is_file():
-        try:
+    try:
+        if not (folder / INSTANCE_FILE).is_file():
             storage = b"" if postgres is None else instance_storage.in_postgres(postgres).encode()
             write_atomically(folder / INSTANCE_FILE, (FOLDER / INSTANCE_FILE).read_bytes() + storage)
-        except sqlite3.Error as error:
-            raise NoInstance(f"DAGSTER_HOME: Dagster's records cannot be kept in PostgreSQL: {error}") from None
-        except OSError as error:
-            raise NoInstance(f"DAGSTER_HOME: {folder} cannot be written to: {error.strerror}") from None
+        elif postgres is not None:  # Dagster's own message would not say that the server is away
+            instance_storage.check(postgres)
+    except sqlite3.Error as error:
+        raise NoInstance(f"DAGSTER_HOME: Dagster's records cannot be kept in PostgreSQL: {error}") from None
+    except OSError as error:
+        raise NoInstance(f"DAGSTER_HOME: {folder} cannot be written to: {error.strerror}") from None
     return folder
 
 

@@ -72,6 +72,8 @@ def test_an_instance_names_its_database_without_a_password_and_one_that_exists_i
     instance_folder(surroundings, words)
     assert yaml.safe_load((tmp_path / INSTANCE_FILE).read_text()) == {"telemetry": {"enabled": False}}
     (tmp_path / "new").mkdir()
+    with pytest.raises(NoInstance, match="PostgreSQL does not answer"):
+        instance_folder(surroundings, "dbname=x host=127.0.0.1 port=9")
     with pytest.raises(NoInstance, match=r"PostgreSQL refuses|does not exist"):
         instance_folder({"DAGSTER_HOME": str(tmp_path / "new")}, f"{words} user=nobody_known")
 
