@@ -1,8 +1,8 @@
 """Marks runs as failed that Dagster lists as STARTED although their process has died.
 
 Dagster leaves a run STARTED for hours after a power failure, or if all its processes were killed. So each active run
-holds a lock on its machine (:mod:`bizcharts_pipeline.core.run_locks`) and, if machines share a lake, one in PostgreSQL
-(:mod:`bizcharts_pipeline.core.shared_run_locks`).
+holds a lock (:func:`bizcharts_pipeline.core.ledgers.alive`): that of a file or, if machines share a lake, one in
+PostgreSQL.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from bizcharts_pipeline.core.ledgers import is_alive
 from bizcharts_pipeline.core.run_locks import stale
-from bizcharts_pipeline.core.shared_run_locks import is_alive
 from resources.warehouse import MACHINE_TAG
 
 YOUNG = timedelta(seconds=20)  # its lock may not exist yet
@@ -23,7 +23,7 @@ _AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, folder: Path) -> list[str]:
-    """Report STARTED (or CANCELING) runs as failed if their process has died; return their ids.
+    """Report STARTED (or CANCELING) runs as failed if their process, on this machine, has died; return their ids.
 
     Locks of ended runs are removed. A run without a lock file is left alone.
     """
@@ -43,30 +43,30 @@ def fail_dead_runs(instance: dg.DagsterInstance, folder: Path) -> list[str]:
     return dead
 
 
-def fail_runs_of_lost_machines(
-    instance: dg.DagsterInstance, words: str, sightings: Mapping[str, int]
+def fail_lost_runs(
+    instance: dg.DagsterInstance, folder: Path, sightings: Mapping[str, int]
 ) -> tuple[list[str], dict[str, int]]:
-    """Report runs as failed whose lock in the PostgreSQL database with the connection string ``words`` is free: their
-    machine died, or was cut off.
+    """Report runs as failed that hold their lock in PostgreSQL no longer: their process or machine died, or was cut
+    off.
 
     Args:
+        folder: as for :func:`fail_dead_runs`.
         sightings: by run, how often in a row its lock was free.
 
     Returns:
         The ids of the runs that were reported, and the new sightings.
 
     Raises:
-        sqlite3.OperationalError: the server does not answer.
+        sqlite3.Error: the server does not answer.
     """
     dead, found = [], {}
     for run in instance.get_runs(dg.RunsFilter(statuses=list(_AT_WORK))):
-        if MACHINE_TAG not in run.tags or is_alive(words, run.run_id):
+        if MACHINE_TAG not in run.tags or is_alive(folder, run.run_id):
             continue
         found[run.run_id] = sightings.get(run.run_id, 0) + 1
-        if found[run.run_id] < SIGHTINGS:
-            continue
-        machine = run.tags[MACHINE_TAG]
-        instance.report_run_failed(run, f"The machine {machine}, which executed this run, has died or was cut off.")
-        dead.append(run.run_id)
-        del found[run.run_id]
+        if found[run.run_id] == SIGHTINGS:
+            machine = run.tags[MACHINE_TAG]
+            instance.report_run_failed(run, f"The process of this run on {machine}, or that machine, has died.")
+            dead.append(run.run_id)
+            del found[run.run_id]
     return dead, found

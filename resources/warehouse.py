@@ -12,9 +12,8 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
-from bizcharts_pipeline.core import run_locks, shared_run_locks
+from bizcharts_pipeline.core import ledgers
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.settings import LAKE, postgres_words
 from bizcharts_pipeline.warehouse.database import Database
 
 MACHINE_TAG = "bizcharts/machine"  # of a run that holds a lock in PostgreSQL: the name of the host that executes it
@@ -34,33 +33,28 @@ class Warehouse(DuckDBResource):
     seconds_per_request: float = Field(2, description="Minimum time between two requests to one of them.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
     wait_seconds: float = Field(60, description="Maximum wait for a database that another process holds open.")
-    _locks: ExitStack | None = PrivateAttr(default=None)
+    _lock: ExitStack | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Hold locks that show that this run is alive, to this machine and to those that share a lake; not in a lost
-        home, nor beside a file that is no database: no folder must be created there."""
+        """Hold a lock that shows that this run is alive, on a lake to all machines that share it; not in a lost home,
+        nor beside a file that is no database: no folder must be created there."""
         try:
             self._named().check()
         except BizchartsError:
             return  # the asset reports the reason
-        if context.run is None or self._locks is not None:
+        if context.run is None or self._lock is not None:
             return
-        self._locks = ExitStack()
-        self._locks.enter_context(run_locks.alive(self.run_locks_folder(), context.run.run_id))
-        if (words := self.postgres()) is not None and context.instance is not None:
-            with suppress(sqlite3.Error):  # the asset reports that the server does not answer
-                self._locks.enter_context(shared_run_locks.alive(words, context.run.run_id))
+        self._lock, folder = ExitStack(), self.run_locks_folder()
+        with suppress(sqlite3.Error):  # the asset reports that the server does not answer
+            self._lock.enter_context(ledgers.alive(folder, context.run.run_id))
+            if ledgers.is_shared(folder) and context.instance is not None:
                 context.instance.add_run_tags(context.run.run_id, {MACHINE_TAG: socket.gethostname()})
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Release the locks at the end of the run."""
-        if self._locks is not None:
-            self._locks.close()
-            self._locks = None
-
-    def postgres(self) -> str | None:
-        """Return the words of the connection string of the PostgreSQL database that holds a lake's catalogue."""
-        return postgres_words(self.database) if self.database.startswith(LAKE) else None
+        """Release the lock at the end of the run."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def run_locks_folder(self) -> Path:
         """Return the folder of the locks of runs that use this database."""

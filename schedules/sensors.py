@@ -4,7 +4,7 @@ import json
 
 import dagster as dg
 
-from resources.run_locks import fail_dead_runs, fail_runs_of_lost_machines
+from resources.run_locks import fail_dead_runs, fail_lost_runs
 from resources.warehouse import Warehouse
 
 
@@ -17,9 +17,9 @@ from resources.warehouse import Warehouse
     ),
 )
 def dead_runs(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SkipReason:
-    dead = fail_dead_runs(context.instance, warehouse.run_locks_folder())
-    if (words := warehouse.postgres()) is not None:
-        lost, sightings = fail_runs_of_lost_machines(context.instance, words, json.loads(context.cursor or "{}"))
-        context.update_cursor(json.dumps(sightings))
-        dead += lost
+    folder = warehouse.run_locks_folder()
+    dead = fail_dead_runs(context.instance, folder)
+    lost, sightings = fail_lost_runs(context.instance, folder, json.loads(context.cursor or "{}"))
+    context.update_cursor(json.dumps(sightings))
+    dead += lost
     return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every active run is alive")

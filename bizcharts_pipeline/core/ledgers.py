@@ -233,6 +233,11 @@ def refuse_foreign(connection: Connection, schema: str) -> None:
         raise sqlite3.DatabaseError("the tables of another program are in its place")
 
 
+def is_shared(path: Path) -> bool:
+    """Whether the ledgers of the home that ``path`` is in, and locks on it, are in PostgreSQL."""
+    return _shared_home(path) is not None
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[bool]:
     """Try to lock ``path``, a file of a home, against all processes that share the ledgers of the home; yield whether

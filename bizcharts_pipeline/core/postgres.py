@@ -16,6 +16,7 @@ import os
 import re
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -27,6 +28,7 @@ CONNECT_SECONDS, DEAD_AFTER_SECONDS = 10, 30
 # How long to try to open a connection, which may be repeated as nothing was sent yet: to a server that does not answer,
 # and to one that says that it starts.
 AWAY_SECONDS, START_SECONDS = 10.0, 60.0
+ASK_EVERY_SECONDS = 5.0  # between two looks whether a lock is still held
 FROZEN_SECONDS = 60  # a transaction whose process does nothing for so long is rolled back, and its lock released
 _PAUSE_SECONDS = 0.2
 _FULL = ("53100", "25006")  # disk full; a server that may only be read
@@ -307,16 +309,16 @@ class KeptLock:
         self._words, self._name = words, name
         self._lock: Lock | None = None
 
-    def is_ours(self) -> bool:
-        """Take the lock if it is free, without waiting for a server that does not answer; return whether it is held
-        here.
+    def is_ours(self, seconds: float = 0.0) -> bool:
+        """Take the lock if it is free, waiting for at most ``seconds`` for a server that does not answer; return
+        whether it is held here.
 
         Raises:
             sqlite3.OperationalError: the server does not answer, or the connection was lost.
         """
         try:
             if self._lock is None:
-                self._lock = Lock(self._words, self._name, seconds=0)
+                self._lock = Lock(self._words, self._name, seconds)
             return self._lock.is_held() or self._lock.take()
         except sqlite3.Error:
             self.close()
@@ -331,13 +333,30 @@ class KeptLock:
 
 @contextmanager
 def lock(words: str, name: str) -> Iterator[bool]:
-    """Try to take a :class:`Lock` for as long as the block runs; yield whether it was free.
+    """Try to take a lock for as long as the block runs; yield whether it was free. If the server restarts meanwhile, a
+    thread takes it again within seconds.
 
     Raises:
         sqlite3.OperationalError: the server does not answer, or refuses the connection.
     """
-    with closing(Lock(words, name)) as taken:
-        yield taken.take()
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(ASK_EVERY_SECONDS):
+            with suppress(sqlite3.Error):  # it is away: ask again
+                kept.is_ours()
+
+    with closing(KeptLock(words, name)) as kept:
+        if not kept.is_ours(START_SECONDS):
+            yield False
+            return
+        thread = threading.Thread(target=keep, name=f"lock {name}", daemon=True)
+        thread.start()
+        try:
+            yield True
+        finally:
+            ended.set()
+            thread.join()
 
 
 def named_error(error: Exception, text: str | None = None) -> sqlite3.Error:

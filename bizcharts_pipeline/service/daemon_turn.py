@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from bizcharts_pipeline.core import postgres
+from bizcharts_pipeline.core.postgres import ASK_EVERY_SECONDS
 
 LOCK = "bizcharts daemon"
-ASK_EVERY_SECONDS = 5.0
 
 
 class DaemonTurn:

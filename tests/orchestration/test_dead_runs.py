@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pytest
 from dagster import DagsterInstance
 from postgres import Postgres
 
-from bizcharts_pipeline.core import shared_run_locks
+from bizcharts_pipeline.core import postgres as engine
+from bizcharts_pipeline.core.ledgers import alive, exclusive, is_alive, keep_in_postgres
 from bizcharts_pipeline.core.run_locks import acquire
 from bizcharts_pipeline.settings import postgres_words
-from resources.run_locks import SIGHTINGS, fail_dead_runs, fail_runs_of_lost_machines
+from resources.run_locks import SIGHTINGS, fail_dead_runs, fail_lost_runs
 from resources.warehouse import MACHINE_TAG
 
 HOLD = """
@@ -30,8 +32,10 @@ time.sleep(60)
 
 HOLD_SHARED = """
 import sys, time
-from bizcharts_pipeline.core.shared_run_locks import alive
-with alive(sys.argv[1], sys.argv[2]):
+from pathlib import Path
+from bizcharts_pipeline.core.ledgers import alive, keep_in_postgres
+keep_in_postgres(Path(sys.argv[1]).parent, sys.argv[3])
+with alive(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -95,41 +99,55 @@ def test_locks_of_ended_runs_are_removed(instance: DagsterInstance, tmp_path: Pa
     assert list(folder.iterdir()) == []
 
 
-def test_a_run_of_another_machine_is_ended_once_its_lock_was_free_some_times_in_a_row(
-    instance: DagsterInstance, postgres: Postgres
-) -> None:
+@pytest.fixture
+def shared(tmp_path: Path, postgres: Postgres) -> Iterator[tuple[Path, str]]:
+    """The folder of the locks of runs in a home with its ledgers in PostgreSQL, and the words of the connection
+    string."""
     words = postgres_words(postgres.new_lake())
+    keep_in_postgres(tmp_path, words)
+    yield tmp_path / "runs", words
+    keep_in_postgres(tmp_path, None)
+
+
+def test_a_run_of_another_machine_is_ended_once_its_lock_was_free_some_times_in_a_row(
+    instance: DagsterInstance, shared: tuple[Path, str]
+) -> None:
+    folder, words = shared
     untagged, run_id = (started_run(instance, minutes_ago=5) for _ in range(2))
     instance.add_run_tags(run_id, {MACHINE_TAG: "other"})
-    process = subprocess.Popen([sys.executable, "-c", HOLD_SHARED, words, run_id], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", HOLD_SHARED, folder, run_id, words], stdout=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline() == b"held\n"
-    assert fail_runs_of_lost_machines(instance, words, {run_id: SIGHTINGS - 1}) == ([], {})
+    assert fail_lost_runs(instance, folder, {run_id: SIGHTINGS - 1}) == ([], {})
     process.kill()
     process.wait()
     seen: dict[str, int] = {}
     for count in range(1, SIGHTINGS):
-        dead, seen = fail_runs_of_lost_machines(instance, words, seen)
+        dead, seen = fail_lost_runs(instance, folder, seen)
         assert (dead, seen) == ([], {run_id: count})
-    assert fail_runs_of_lost_machines(instance, words, seen) == ([run_id], {})
+    assert fail_lost_runs(instance, folder, seen) == ([run_id], {})
     assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
     assert status(instance, untagged) == dg.DagsterRunStatus.STARTED
 
 
-def test_a_run_takes_its_lock_again_after_the_server_has_restarted(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+def test_a_lock_is_taken_again_after_the_server_has_restarted(
+    shared: tuple[Path, str], postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_run_locks, "ASK_EVERY_SECONDS", 0.1)
-    words = postgres_words(postgres.new_lake())
-    with shared_run_locks.alive(words, "one"):
-        assert shared_run_locks.is_alive(words, "one")
-        assert not shared_run_locks.is_alive(words, "other")
+    monkeypatch.setattr(engine, "ASK_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(engine, "START_SECONDS", 0.0)
+    folder, _ = shared
+    with alive(folder, "one"), exclusive(folder / "job") as is_free:
+        assert is_free
+        assert is_alive(folder, "one")
+        assert not is_alive(folder, "other")
         postgres.kill()
         with pytest.raises(sqlite3.OperationalError):
-            shared_run_locks.is_alive(words, "one")
+            is_alive(folder, "one")
         postgres.start()
         deadline = time.monotonic() + 30
-        while not shared_run_locks.is_alive(words, "one"):
+        while not is_alive(folder, "one") or is_free:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-    assert not shared_run_locks.is_alive(words, "one")
+            with exclusive(folder / "job") as is_free:
+                pass
+    assert not is_alive(folder, "one")
