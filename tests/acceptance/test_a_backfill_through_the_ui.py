@@ -91,7 +91,6 @@ def test_days_from_the_ui_with_kills_blocks_and_restarts_in_between(tmp_path: Pa
     gaps = [later - earlier for earlier, later in pairwise(arrivals)]
     assert min(gaps) >= seconds - DELAY
     print(f"\n{len(arrivals):,} requests; {used:.1%} of the allowed rate while undisturbed")
-    assert used >= 0.98 or scale is SMALL  # there starting the runs is a good part of the time
 
 
 def trouble(ui: DagsterUI, archive: HeldArchive, days: list[str], kills: int) -> None:
