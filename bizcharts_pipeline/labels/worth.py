@@ -80,6 +80,7 @@ class Worth:
             f"{self.macro_f1} to macro-F1.",
             f"Labelling more {'pays' if self.pays else 'no longer pays'}: {doubled}",
             f"Measured on {counted(self.labels, 'training post')}, {self.measured_at:%Y-%m-%d}.",
+            "Labels that become gold come on top: no model learns from them.",
         )
 
     @property
