@@ -127,12 +127,12 @@ def worth_of(curve: LearningCurve, more: int, seconds: float) -> Worth:
 
 
 def gains(curve: LearningCurve, more: int) -> tuple[Gain, Gain]:
-    """Return what ``more`` labels add to a model's accuracy and to its macro-F1."""
-    part = growth(1 + more / curve.labels)
+    """Return what ``more`` labels add to a model's accuracy and to its macro-F1: at most what is left to 1."""
+    part, best = growth(1 + more / curve.labels), curve.points[-1]
     new = CHANCE * math.sqrt(more / (curve.labels + more))
     return (
-        _gain(curve.accuracy_doubled * part, math.hypot(WIDENING * curve.accuracy_sd * part, new)),
-        _gain(curve.macro_f1_doubled * part, math.hypot(WIDENING * curve.macro_f1_sd * part, new)),
+        _gain(curve.accuracy_doubled * part, math.hypot(WIDENING * curve.accuracy_sd * part, new), 1 - best.accuracy),
+        _gain(curve.macro_f1_doubled * part, math.hypot(WIDENING * curve.macro_f1_sd * part, new), 1 - best.macro_f1),
     )
 
 
@@ -141,5 +141,5 @@ def growth(times: float) -> float:
     return (1 - math.pow(times, -EXPONENT)) / (1 - math.pow(2, -EXPONENT))
 
 
-def _gain(value: float, deviation: float) -> Gain:
-    return Gain(value, value - Z * deviation, value + Z * deviation)
+def _gain(value: float, deviation: float, most: float) -> Gain:
+    return Gain(*(min(each, most) for each in (value, value - Z * deviation, value + Z * deviation)))

@@ -105,6 +105,10 @@ def test_the_worth_of_labels_is_said_with_its_band_its_time_and_whether_it_pays(
     assert max(map(len, said.splitlines())) <= 80
     little = replace(CURVE, accuracy_doubled=0.004, macro_f1_doubled=-0.002)
     assert "Labelling more no longer pays" in str(worth_of(little, 500, 4))
+    nearly = replace(CURVE, points=(CurvePoint(400, 0.985, 0.98),))
+    assert [(gain.value, gain.hi) for gain in gains(nearly, 500)] == [
+        pytest.approx((left, left)) for left in (0.015, 0.02)
+    ]
     few, many = gains(CURVE, 100)[0], gains(CURVE, 1_500)[0]
     assert few.value < many.value
     assert few.hi - few.lo < many.hi - many.lo
