@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bizcharts_pipeline.core.counted import counted
@@ -71,7 +71,7 @@ def decide(
         ChampionError: the champion changed since the evaluation.
         TrainingError, CorruptModel: the refit failed; the champion is unchanged.
     """
-    winner, home = _best(report.judgements), place.home
+    began, winner, home = time.monotonic(), _best(report.judgements), place.home
     refit = _refit(database, home, winner, recipes, now, run_id) if winner else None
     if winner and refit and not _holds(database, home, winner, refit):
         refit = None
@@ -82,8 +82,9 @@ def decide(
         assert new
         previewed = preview_switch(database, place, new, parameters, now)
         waits = _waits(previewed, present, confirm_above)
-        previewed = replace(previewed, outcome=HELD if waits else SWITCHED)
-    decisions = tuple(_decision(judgement, report, winner, refit, previewed, now) for judgement in report.judgements)
+        previewed = replace(previewed, outcome=HELD if waits else SWITCHED, made_at=_since(began, now))
+    decided_at = previewed.made_at if previewed else now
+    decisions = tuple(_decision(each, report, winner, refit, previewed, decided_at) for each in report.judgements)
     with database.write() as connection:
         present = champion(connection)
         if (present.model_version if present else None) != report.champion:
@@ -117,7 +118,7 @@ def override(
         ChampionError: there is no such model, no name or reason, or the model was trained on gold.
         CorruptModel: its files differ from the registered ones.
     """
-    who, reason, home = who.strip(), reason.strip(), place.home
+    began, who, reason, home = time.monotonic(), who.strip(), reason.strip(), place.home
     if not who or not reason:
         raise ChampionError("Choosing the champion needs a name and a reason")
     with database.read() as connection:
@@ -139,8 +140,9 @@ def override(
                 "nothing and it cannot become champion; train it again without them"
             )
     former = before.model_version if before else None
-    decision = Decision(model_version, former, gold.gold_version, True, who, reason, now)
-    previewed = replace(preview_switch(database, place, row, parameters, now, track), outcome=SWITCHED)
+    previewed = preview_switch(database, place, row, parameters, now, track)
+    previewed = replace(previewed, outcome=SWITCHED, made_at=_since(began, now))
+    decision = Decision(model_version, former, gold.gold_version, True, who, reason, previewed.made_at)
     with database.write() as connection:
         present = champion(connection)
         if (present.model_version if present else None) != former:
@@ -149,6 +151,12 @@ def override(
         append_preview(connection, previewed)
         append_decisions(connection, [decision])
     return previewed
+
+
+def _since(began: float, now: datetime) -> datetime:
+    """Return the present time, if ``now`` was that of the monotonic clock's moment ``began``: a preview takes minutes,
+    and no reading of the new model may count as known before the switch."""
+    return now + timedelta(seconds=time.monotonic() - began)
 
 
 def _best(judgements: Sequence[Judgement]) -> str | None:
@@ -209,7 +217,7 @@ def _decision(
     winner: str | None,
     refit: ModelVersion | None,
     previewed: ModelPreview | None,
-    now: datetime,
+    decided_at: datetime,
 ) -> Decision:
     best = judgement.model_version == winner
     promoted = best and previewed is not None and previewed.outcome == SWITCHED
@@ -230,7 +238,7 @@ def _decision(
         promoted=promoted,
         decided_by=GATE,
         reason=reason,
-        decided_at=now,
+        decided_at=decided_at,
         mcnemar_p=found.mcnemar_p if found else None,
         bootstrap_p=found.bootstrap_p if found else None,
         difference=found.difference if found else None,
