@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from index_world import QUICK
 from switch_world import DAYS, NOW, PER_DAY, SwitchWorld, published_model
 
 from bizcharts_pipeline.live import bring_indexes_up_to_date
+from bizcharts_pipeline.models import promotion
 from bizcharts_pipeline.models.preview import PreviewError, in_words, keep_preview, preview_switch
 from bizcharts_pipeline.models.promotion import ChampionError, override
 from bizcharts_pipeline.models.retention import remove_superseded
@@ -44,10 +46,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SwitchWorld:
 
 
 @pytest.fixture
-def world(made: SwitchWorld, tmp_path: Path) -> SwitchWorld:
+def copied(made: SwitchWorld, tmp_path: Path) -> SwitchWorld:
     home = tmp_path / "home"
     shutil.copytree(made.home, home)
     return replace(made, home=home, database=DatabaseFile(home / made.database.path.name, 20))
+
+
+@pytest.fixture
+def world(copied: SwitchWorld, monkeypatch: pytest.MonkeyPatch) -> SwitchWorld:
+    """In which no time passes while a switch is made."""
+    monkeypatch.setattr(promotion, "_since", lambda began, now: now)
+    return copied
 
 
 def stored(world: SwitchWorld) -> list[ModelPreview]:
@@ -171,6 +180,16 @@ def test_a_run_of_a_new_champion_that_is_rolled_back_scores_and_publishes_nothin
     for everything in (False, True):
         bring_indexes_up_to_date(world.database, running, NOW, QUICK, everything=everything)
         assert world.reading() == before
+
+
+def test_a_switch_has_the_time_of_its_end_and_not_that_of_its_previews_begin(copied: SwitchWorld) -> None:
+    began = time.monotonic()
+    copied.decide()
+    (switch,) = switches(copied)
+    with copied.database.read() as connection:
+        decided = connection.execute("SELECT max(decided_at) FROM model_decisions WHERE promoted").fetchone()
+    assert decided == (switch.switched_at,)
+    assert NOW + timedelta(seconds=0.1) < switch.switched_at <= NOW + timedelta(seconds=time.monotonic() - began)
 
 
 def test_a_large_shift_waits_for_a_person(world: SwitchWorld) -> None:
