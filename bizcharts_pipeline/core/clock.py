@@ -1,7 +1,9 @@
 """The clock. Every time in BizCharts is UTC and, like DuckDB's ``TIMESTAMP``, has no time zone."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from time import monotonic
 
 from bizcharts_pipeline.core.errors import BizchartsError
 
@@ -46,6 +48,15 @@ def utc_now() -> datetime:
             raise BizchartsError(f"BIZCHARTS_NOW is not an ISO 8601 time from 2003 to 2199: {simulated!r:.60}")
         return moment
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def timer() -> Callable[[], timedelta]:
+    """Return a function that returns how much time has passed since this call, even if the clock is set meanwhile. None
+    passes while ``BIZCHARTS_NOW`` replaces the clock."""
+    if os.environ.get("BIZCHARTS_NOW"):
+        return lambda: timedelta()
+    began = monotonic()
+    return lambda: timedelta(seconds=monotonic() - began)
 
 
 def utc_moment(text: str) -> datetime:

@@ -4,8 +4,9 @@ A winner of a kind that trains on this machine is refitted on all labels, gold i
 champion: more posts make a better model, and gold has served its purpose. The refit keeps the winner's metrics; a refit
 that is worse than the winner even on gold, which it was trained on, is discarded.
 
-What the switch changes is measured before it (:mod:`.preview`) and stored with it. If the index would move by more than
-a setting, the gate's winner waits for a person, unless it replaces the lexicon that comes with the program. Everything
+What the switch changes is measured before it (:mod:`.preview`), which takes minutes, and stored with it. The switch has
+the time of its end: no reading of the new model may count as known before it. If the index would move by more than a
+setting, the gate's winner waits for a person, unless it replaces the lexicon that comes with the program. Everything
 before the promotion can be killed and repeated; the promotion is one transaction.
 """
 
@@ -13,9 +14,10 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.core.clock import timer
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.progress import Track, silently
@@ -71,7 +73,7 @@ def decide(
         ChampionError: the champion changed since the evaluation.
         TrainingError, CorruptModel: the refit failed; the champion is unchanged.
     """
-    began, winner, home = time.monotonic(), _best(report.judgements), place.home
+    passed, winner, home = timer(), _best(report.judgements), place.home
     refit = _refit(database, home, winner, recipes, now, run_id) if winner else None
     if winner and refit and not _holds(database, home, winner, refit):
         refit = None
@@ -82,7 +84,7 @@ def decide(
         assert new
         previewed = preview_switch(database, place, new, parameters, now)
         waits = _waits(previewed, present, confirm_above)
-        previewed = replace(previewed, outcome=HELD if waits else SWITCHED, made_at=_since(began, now))
+        previewed = replace(previewed, outcome=HELD if waits else SWITCHED, made_at=now + passed())
     decided_at = previewed.made_at if previewed else now
     decisions = tuple(_decision(each, report, winner, refit, previewed, decided_at) for each in report.judgements)
     with database.write() as connection:
@@ -118,7 +120,7 @@ def override(
         ChampionError: there is no such model, no name or reason, or the model was trained on gold.
         CorruptModel: its files differ from the registered ones.
     """
-    began, who, reason, home = time.monotonic(), who.strip(), reason.strip(), place.home
+    passed, who, reason, home = timer(), who.strip(), reason.strip(), place.home
     if not who or not reason:
         raise ChampionError("Choosing the champion needs a name and a reason")
     with database.read() as connection:
@@ -141,7 +143,7 @@ def override(
             )
     former = before.model_version if before else None
     previewed = preview_switch(database, place, row, parameters, now, track)
-    previewed = replace(previewed, outcome=SWITCHED, made_at=_since(began, now))
+    previewed = replace(previewed, outcome=SWITCHED, made_at=now + passed())
     decision = Decision(model_version, former, gold.gold_version, True, who, reason, previewed.made_at)
     with database.write() as connection:
         present = champion(connection)
@@ -151,12 +153,6 @@ def override(
         append_preview(connection, previewed)
         append_decisions(connection, [decision])
     return previewed
-
-
-def _since(began: float, now: datetime) -> datetime:
-    """Return the present time, if ``now`` was that of the monotonic clock's moment ``began``: a preview takes minutes,
-    and no reading of the new model may count as known before the switch."""
-    return now + timedelta(seconds=time.monotonic() - began)
 
 
 def _best(judgements: Sequence[Judgement]) -> str | None:

@@ -55,7 +55,7 @@ def copied(made: SwitchWorld, tmp_path: Path) -> SwitchWorld:
 @pytest.fixture
 def world(copied: SwitchWorld, monkeypatch: pytest.MonkeyPatch) -> SwitchWorld:
     """In which no time passes while a switch is made."""
-    monkeypatch.setattr(promotion, "_since", lambda began, now: now)
+    monkeypatch.setattr(promotion, "timer", lambda: timedelta)
     return copied
 
 
