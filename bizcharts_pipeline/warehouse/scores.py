@@ -83,10 +83,11 @@ ON t.thread_id = s.thread_id
 WHEN MATCHED THEN UPDATE SET
     sentiment_score = s.score, sentiment_confidence = s.confidence, sentiment_model_version = {version}
 """
-# A score that waits for the features of a picture is the model's own, by the text; they come to few old posts.
-_ITS_OWN = "(s.waits_for IS NULL OR s.waits_for = 'features')"
+# A score that waits for the features of a picture counts as final: it is by the model's text part, and the pictures of
+# most old posts are never fetched.
+_FINAL = "(s.waits_for IS NULL OR s.waits_for = 'features')"
 # Of near-duplicates only the first counts.
-_COUNTED = f"""s.model_version = {{version}} AND {_ITS_OWN}
+_COUNTED = f"""s.model_version = {{version}} AND {_FINAL}
   AND NOT t.sticky AND t.capcode IS NULL AND coalesce(t.spam_score, 0) < {{spam_cut}}
   AND coalesce(t.general, '') NOT IN ({{generals}}) AND (t.cluster_id IS NULL OR t.cluster_id = t.thread_id)"""
 # A random part of a busy day, the same at each reading.
@@ -118,7 +119,7 @@ _SAID = f"""
 SELECT t.thread_id, t.posted_at, s.p_bearish, s.p_neutral, s.p_bullish
 FROM {{threads}} AS w JOIN thread_ops t ON t.thread_id = w.thread_id
 JOIN scored_posts s ON s.thread_id = w.thread_id
-WHERE s.model_version = {{version}} AND {_ITS_OWN} AND t.posted_at >= {{start}} AND t.posted_at < {{end}}
+WHERE s.model_version = {{version}} AND {_FINAL} AND t.posted_at >= {{start}} AND t.posted_at < {{end}}
 ORDER BY t.thread_id
 """
 
