@@ -33,6 +33,7 @@ from bizcharts_pipeline.core.duckdb_file import is_duckdb
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import is_special
 from bizcharts_pipeline.core.ledgers import keep_in_postgres
+from bizcharts_pipeline.core.moved_databases import refuse_moved
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
@@ -882,8 +883,20 @@ def key_address_problem(url: str) -> str | None:
 
 
 def load_settings(**overrides: Any) -> Settings:
+    """Load the settings as :func:`load_settings_for_move` does, for any command that uses the database.
+
+    Raises:
+        DatabaseMoved: ``bizcharts migrate`` has copied the database elsewhere.
+        BizchartsError: as :func:`load_settings_for_move`.
+    """
+    settings = load_settings_for_move(**overrides)
+    refuse_moved(settings.home_path, settings.database_name)
+    return settings
+
+
+def load_settings_for_move(**overrides: Any) -> Settings:
     """Load the settings; ``overrides`` take precedence over every source. From then on, this process finds the ledgers
-    of the home where the database is: in files, or in PostgreSQL beside a lake.
+    of the home where the database is: in files, or in PostgreSQL beside a lake. The database may be one that was moved.
 
     The environment is parsed here, because the library for it costs 60 ms of import in every run.
 

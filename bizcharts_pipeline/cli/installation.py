@@ -9,7 +9,7 @@ import click
 
 from bizcharts_pipeline.cli.output import as_json, print_table, show, to_json
 from bizcharts_pipeline.core.clock import to_epoch, utc_now
-from bizcharts_pipeline.settings import load_settings
+from bizcharts_pipeline.settings import load_settings, load_settings_for_move
 
 
 @click.command("init")
@@ -44,18 +44,19 @@ def migrate(name: str, files: str | None, json_output: bool) -> None:
     """Copy all tables and ledgers into another kind of database.
 
     From the DuckDB file to a lake, or back; the ledgers go from files of the home to PostgreSQL, or back. Stop the
-    services of all machines first. All rows are compared. The present database stays as it is; the new one is used once
-    BIZCHARTS_DATABASE names it. May be killed and repeated. With the address of the present lake, only ledgers that
-    are still files are moved.
+    services of all machines first. All rows are compared. The present database stays as it is, but commands refuse it
+    from then on: set BIZCHARTS_DATABASE to the new one. May be killed and repeated. With the address of the present
+    lake, only ledgers that are still files are moved.
     """
     from bizcharts_pipeline.backup.drafts import new_draft
+    from bizcharts_pipeline.core.moved_databases import record_move
     from bizcharts_pipeline.moving import MovedLedgers, check_target, move_ledgers
     from bizcharts_pipeline.service.serve import instance_lock, no_daemon
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.moving import Moved, move
 
-    target = load_settings(database=name, **({"database_files": files} if files else {}))
-    settings = load_settings()  # last, as it says where the ledgers are
+    target = load_settings_for_move(database=name, **({"database_files": files} if files else {}))
+    settings = load_settings_for_move()  # last, as it says where the ledgers are
     source, home = Database.existing(settings), settings.home_path
     is_same = settings.database_name == target.database_name and target.postgres is not None
     moved: list[Moved | MovedLedgers] = []
@@ -70,6 +71,8 @@ def migrate(name: str, files: str | None, json_output: bool) -> None:
             with new_draft(home) as draft:
                 words = None if is_same else settings.postgres
                 moved.append(move_ledgers(home, words, target.postgres, draft.folder, utc_now()))
+        if not is_same:
+            record_move(home, settings.database_name, target.database_name, utc_now())
     show(moved, json_output, "\n".join(map(str, moved)))
 
 

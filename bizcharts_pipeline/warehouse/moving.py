@@ -30,8 +30,8 @@ class Moved:
         what = f"{counted(len(self.rows), 'table')}, {counted(sum(self.rows.values()), 'row')}"
         done = "were there already, and are the same" if self.was_there else "copied and compared"
         return (
-            f"{what} {done}: {self.target}. It is used once BIZCHARTS_DATABASE names it; {self.source} stays as it is, "
-            "and gets no later changes."
+            f"{what} {done}: {self.target}. Set BIZCHARTS_DATABASE to it: {self.source} stays as it is, and no command "
+            "uses it any more."
         )
 
 
