@@ -142,13 +142,17 @@ def _figures(facts: ModelFacts) -> list[str]:
         accuracy = f"{row.accuracy:.3f} ({row.accuracy_lo:.2f} to {row.accuracy_hi:.2f})"
         macro_f1 = f"{row.macro_f1:.3f} ({row.macro_f1_lo:.2f} to {row.macro_f1_hi:.2f})"
         name = f"**{row.model_version}**" if row is own else row.model_version
-        lines.append(f"| {name} | {accuracy} | {macro_f1} | {row.ece:.3f} | {row.log_loss:.3f} |")
+        lines.append(f"| {name} | {accuracy} | {macro_f1} | {row.ece:.3f}{_by_chance(row)} | {row.log_loss:.3f} |")
     lines += ["", f"| true \\ predicted | {' | '.join(STANCES)} | recall |", "|---|---|---|---|---|"]
     recalls = (own.recall_bearish, own.recall_neutral, own.recall_bullish)
     for stance, counts, recall in zip(STANCES, own.confusion, recalls, strict=True):
         shown = "" if recall is None else f"{recall:.2f}"
         lines.append(f"| {stance} | {' | '.join(map(str, counts))} | {shown} |")
     return lines
+
+
+def _by_chance(row: EvaluationRow) -> str:
+    return "" if row.ece_if_calibrated is None else f" (by chance up to {row.ece_if_calibrated:.3f})"
 
 
 def _how(model: ModelVersion) -> str:

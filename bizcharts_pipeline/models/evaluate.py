@@ -72,7 +72,8 @@ class EvaluationReport:
     @property
     def table(self) -> str:
         """The complete report of an evaluation of models as Markdown."""
-        head = ["model", "role", "posts", "accuracy", "macro-F1", "recall bear / neutral / bull", "ECE", "log loss", ""]
+        head = ["model", "role", "posts", "accuracy", "macro-F1", "recall bear / neutral / bull"]
+        head += ["ECE (by chance up to)", "log loss", ""]
         rows = [head, ["---"] * len(head), *(_cells(line) for line in self.lines)]
         reasons = {judgement.model_version: judgement.reason for judgement in self.judgements}
         gate = [f"- {name}: {_plain(reason)}" for name, reason in reasons.items()]
@@ -299,6 +300,7 @@ def _row(name: str, figures: Figures, scale: Scale, gold_version: str, now: date
         recall_neutral=neutral,
         recall_bullish=bullish,
         ece=figures.ece,
+        ece_if_calibrated=figures.ece_if_calibrated,
         log_loss=figures.log_loss,
         confusion=figures.confusion,
         evaluated_at=now,
@@ -332,7 +334,7 @@ def _cells(line: Line) -> list[str]:
     recall = " / ".join("-" if value is None else f"{value:.2f}" for value in found.recall)
     return [
         *(_plain(line.name), line.role, str(found.n), str(found.accuracy), str(found.macro_f1), recall),
-        *(f"{found.ece:.3f}", f"{found.log_loss:.3f}", line.note),
+        *(f"{found.ece:.3f} ({found.ece_if_calibrated:.3f})", f"{found.log_loss:.3f}", line.note),
     ]
 
 

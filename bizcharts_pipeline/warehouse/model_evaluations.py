@@ -38,6 +38,7 @@ _EVALUATIONS = {
     "slope_hi": "DOUBLE",
     "response": "DOUBLE[]",
     "response_covariance": "DOUBLE[]",
+    "ece_if_calibrated": "DOUBLE",
 }
 _DECISIONS = {
     "model_version": "VARCHAR",
@@ -87,6 +88,7 @@ class EvaluationRow:
     slope_hi: float | None = None
     response: tuple[float, ...] | None = None  # five means over gold, as migration 0007 lists them
     response_covariance: tuple[float, ...] | None = None  # their covariance, row by row
+    ece_if_calibrated: float | None = None  # 95th percentile of the ECE of a calibrated model on as many posts
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ def _figures(row: EvaluationRow) -> dict[str, Any]:
         "95 % of it": interval(share(row.macro_f1_lo), share(row.macro_f1_hi)),
         "log loss": f"{row.log_loss:.3f}",
         "calibration error": share(row.ece),
+        "by chance up to": DASH if row.ece_if_calibrated is None else share(row.ece_if_calibrated),
         "measured": moment(row.evaluated_at),
         "gold": row.gold_version[:SHORT_HASH],
     }
