@@ -3,10 +3,9 @@
 The database is copied before the ledgers, so that a restored database has no label that its ledger lacks.
 """
 
-import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -15,8 +14,8 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.backup import archive
-from bizcharts_pipeline.backup.drafts import Draft, new_draft
-from bizcharts_pipeline.backup.errors import BackupFailed, NoSpace, SourceDamaged
+from bizcharts_pipeline.backup.drafts import Draft, new_draft, space_in
+from bizcharts_pipeline.backup.errors import BackupFailed, SourceDamaged
 from bizcharts_pipeline.backup.files import (
     DATASETS,
     IMAGES,
@@ -33,8 +32,10 @@ from bizcharts_pipeline.core.sqlite_seal import FOLDER, ledger_paths
 from bizcharts_pipeline.sentiment.artifact import MODELS
 from bizcharts_pipeline.warehouse.copies import copy_database
 from bizcharts_pipeline.warehouse.database_file import DatabaseFile
-from bizcharts_pipeline.warehouse.errors import BackupError, DatabaseFull
+from bizcharts_pipeline.warehouse.errors import BackupError
 from bizcharts_pipeline.warehouse.log import wal
+
+_FAILED = "No backup was made"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def create(database: DatabaseFile, home: Path, file: Path, now: datetime, *, ima
         raise BackupFailed(f"{file}: the folder {file.parent} does not exist; create it first.")
     if wrong := misplaced(database.path, home):
         raise SourceDamaged(list(wrong.values()), [])
-    with _space_in(home), new_draft(home) as draft:
+    with space_in(_FAILED, home), new_draft(home) as draft:
         sources = _Sources(draft, home, images)
         damages = find_damage(database, home, sources.add_database, images=images)
         if damages:
@@ -85,7 +86,7 @@ def create(database: DatabaseFile, home: Path, file: Path, now: datetime, *, ima
         facts = {"created_at": now.isoformat(), "bizcharts": version("bizcharts"), "duckdb": duckdb.__version__}
         written = draft.elsewhere(file.absolute().with_name(f".{file.name}.{draft.name}"))
         needed = sum(map(_size, sources.files.values()))
-        with _space_in(file.absolute().parent, needed), open(written, "xb", opener=owner_only) as out:
+        with space_in(_FAILED, file.absolute().parent, needed), open(written, "xb", opener=owner_only) as out:
             writer = archive.Writer(out)
             for name, path in sources.files.items():
                 try:
@@ -99,7 +100,7 @@ def create(database: DatabaseFile, home: Path, file: Path, now: datetime, *, ima
             os.fsync(out.fileno())
         if archive.read(written) != manifest:
             raise BackupFailed(f"{file} differs from what was written; check the disk. No backup was made.")
-        with _space_in(file.absolute().parent):
+        with space_in(_FAILED, file.absolute().parent):
             _put(written, file)
     counts = {part: sum(member.part == part for member in manifest.members) for part in archive.PARTS}
     return Made(
@@ -128,7 +129,7 @@ class _Sources:
         """
         copy = self._draft / archive.DATABASE
         try:
-            with _space_in(self._home, _size(database.path) + _size(wal(database.path))):
+            with space_in(_FAILED, self._home, _size(database.path) + _size(wal(database.path))):
                 tables = copy_database(database, copy)
         except BackupError as error:
             raise BackupFailed(str(error)) from None
@@ -157,23 +158,6 @@ class _Sources:
 
     def _add(self, name: str, path: Path, rows: Mapping[str, int]) -> None:
         self.files[name], self.rows[name] = path, rows
-
-
-@contextmanager
-def _space_in(folder: Path, needed: int | None = None) -> Iterator[None]:
-    """Run the block, which writes to ``folder`` so many bytes.
-
-    Raises:
-        NoSpace: its disk is full.
-    """
-    try:
-        yield
-    except DatabaseFull:
-        raise NoSpace(folder, needed) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise NoSpace(folder, needed) from None
 
 
 def _size(path: Path) -> int:

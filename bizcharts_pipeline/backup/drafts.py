@@ -3,6 +3,7 @@
 Leftovers of a killed process, there or at the target of its backup, are removed by the next one and by maintenance.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,9 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bizcharts_pipeline.backup.errors import NoSpace
 from bizcharts_pipeline.core.file_lock import abandoned, new_locked_folder, remove_locked_folder
 from bizcharts_pipeline.core.files import read_regular, regular_only
 from bizcharts_pipeline.warehouse.database_file import DatabaseFile
+from bizcharts_pipeline.warehouse.errors import DatabaseFull
 from bizcharts_pipeline.warehouse.swap import journal
 
 FOLDER = "drafts"  # below the home
@@ -116,3 +119,21 @@ def _size(path: Path) -> int:
             return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         return path.stat().st_size
     return 0
+
+
+@contextmanager
+def space_in(outcome: str, folder: Path, needed: int | None = None) -> Iterator[None]:
+    """Run the block of a backup or restore that writes to ``folder`` so many bytes; ``outcome`` says what was not done
+    if it fails.
+
+    Raises:
+        NoSpace: the disk of the folder is full.
+    """
+    try:
+        yield
+    except DatabaseFull:
+        raise NoSpace(outcome, folder, needed) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoSpace(outcome, folder, needed) from None

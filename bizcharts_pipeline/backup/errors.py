@@ -10,14 +10,16 @@ class BackupFailed(BizchartsError):
     """No backup was made; no file of it is left."""
 
 
-class NoSpace(BackupFailed):
-    """The disk of a folder is full; ``needed`` is what a backup puts there, in bytes, if that is known."""
+class NoSpace(BizchartsError):
+    """The disk of a folder is full.
 
-    def __init__(self, folder: Path, needed: int | None = None) -> None:
+    ``outcome`` says what was not done; ``needed`` is what a backup or restore puts there, in bytes, if that is known.
+    """
+
+    def __init__(self, outcome: str, folder: Path, needed: int | None = None) -> None:
         size = f", where it needs {needed / 1e6:,.1f} MB" if needed else ""
         super().__init__(
-            f"No backup was made: there is no space left in {folder}{size}. Nothing was lost; free some space, and try "
-            "again."
+            f"{outcome}: there is no space left in {folder}{size}. Nothing was lost; free some space, and try again."
         )
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.archive import DATABASE, Member
-from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft, no_empty_home
+from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft, no_empty_home, space_in
 from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
 from bizcharts_pipeline.backup.ledgers import find_problem
 from bizcharts_pipeline.backup.misplaced import misplaced
@@ -22,6 +22,8 @@ from bizcharts_pipeline.warehouse.copies import copy_file, verify
 from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.log import wal
 from bizcharts_pipeline.warehouse.swap import Move, journal, swap
+
+_FAILED = "Nothing was restored"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only:
     Raises:
         BackupDamaged, NewerBackup: the backup is incomplete, damaged, or of a newer version; nothing was replaced.
         RestoreRefused: it is the database itself, lacks a requested part, or a ledger is in use.
+        NoSpace: the disk of ``home`` or of the database is full; nothing was replaced.
         DatabaseError: its database is damaged or not of BizCharts; nothing was replaced.
     """
     if not file.is_file():
@@ -79,7 +82,7 @@ def _restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only
             database.path.absolute().with_name(f"{database.path.name}.{draft.name}.restoring")
         )
         draft.elsewhere(wal(new_database))
-        created_at, parts = _unpack(file, draft, new_database, only)
+        created_at, parts = _unpack(file, home, draft, new_database, only)
         if missing := sorted(set(only) - set(parts)):
             raise RestoreRefused(f"{file} holds no {', '.join(missing)}; it holds {', '.join(parts) or 'nothing'}.")
         held = [part for part in parts if not only or part in only]
@@ -104,12 +107,15 @@ def _restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only
     return Restored(file, tuple(held), created_at, kept)
 
 
-def _unpack(file: Path, draft: Draft, new_database: Path, only: Collection[str]) -> tuple[str | None, list[str]]:
+def _unpack(
+    file: Path, home: Path, draft: Draft, new_database: Path, only: Collection[str]
+) -> tuple[str | None, list[str]]:
     """Unpack the parts ``only`` into the draft, verifying the complete backup; return when it was made, and all its
     parts."""
     if not archive.is_archive(file):
         if is_duckdb(file):
-            copy_file(file, new_database)
+            with space_in(_FAILED, new_database.parent, file.stat().st_size):
+                copy_file(file, new_database)
             return None, ["database"]
         raise BackupDamaged(file, "it does not begin with the backup header")
 
@@ -119,7 +125,8 @@ def _unpack(file: Path, draft: Draft, new_database: Path, only: Collection[str])
             return archive.copy_member(name, content, size, None)
         target = new_database if name == DATABASE else draft.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, "xb", opener=owner_only) as out:
+        folder = new_database.parent if name == DATABASE else home
+        with space_in(_FAILED, folder, file.stat().st_size), open(target, "xb", opener=owner_only) as out:
             return archive.copy_member(name, content, size, out)
 
     manifest = archive.read(file, take)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from shutil import copy2
 
 import duckdb
 import pytest
@@ -318,3 +319,18 @@ def test_a_full_disk_is_named_and_not_taken_for_damage(world: World, tmp_path: P
             assert not list(full.iterdir())
     assert {name: content for name, content in tree(world.home).items() if name in before} == before
     back_up(world, file)
+
+
+def test_a_disk_too_full_for_a_restore_is_named_and_the_home_stays(world: World, tmp_path: Path) -> None:
+    file = back_up(world, tmp_path / "file")
+    before, kilobytes = tree(world.home), world.database.path.stat().st_size // 1_000
+    for kind, source in (("backup", file), ("copy", copy2(world.database.path, tmp_path / "copy"))):
+        second = World(tmp_path / f"second-{kind}")
+        second.home.mkdir(parents=True, exist_ok=True)
+        with small_disk(second.home, kilobytes // 2):
+            with pytest.raises(NoSpace, match=rf"Nothing was restored: there is no space left in {second.home}, where"):
+                restore(second.database, second.home, source, NOW)
+            assert not list(second.home.rglob("*.duckdb"))
+    with small_disk(world.home / "drafts", 4), pytest.raises(NoSpace, match=rf"no space left in {world.home}, where"):
+        restore(world.database, world.home, file, NOW)
+    assert {name: content for name, content in tree(world.home).items() if name in before} == before
