@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from bizcharts_pipeline.core.ledgers import is_alive
+from bizcharts_pipeline.core.ledgers import is_alive, is_shared
 from bizcharts_pipeline.core.run_locks import stale
 from resources.warehouse import MACHINE_TAG
 
@@ -59,6 +59,8 @@ def fail_lost_runs(
     Raises:
         sqlite3.Error: the server does not answer.
     """
+    if not is_shared(folder):
+        return [], {}
     dead, found = [], {}
     for run in instance.get_runs(dg.RunsFilter(statuses=list(_AT_WORK))):
         if MACHINE_TAG not in run.tags or is_alive(folder, run.run_id):
