@@ -232,7 +232,9 @@ class ImageSettings(Section):
     per_run: int = Field(120, ge=1, le=10_000, description="maximum number of pictures that one run fetches")
     max_bytes: int = Field(8_388_608, ge=1024, le=33_554_432, description="a larger file is refused unread")
     max_pixels: int = Field(40_000_000, ge=1024, description="a picture of more pixels is refused before decoding")
-    blur_from: float = Field(0.2, ge=0, le=1, description="pictures are blurred from this NSFW score on")
+    blur_from: float = Field(
+        0.2, ge=0, le=1, description="pictures with this NSFW score or more are covered even without `[labelling] blur`"
+    )
     send_below: float = Field(0.5, ge=0, le=1, description="only pictures below this NSFW score go to a labelling API")
 
 
@@ -276,7 +278,11 @@ class RetentionSettings(Section):
         365, ge=0, description="days to keep threads, from when they were posted or imported, whichever is later"
     )
     popular_replies: int = Field(50, ge=1, description="threads with at least this number of replies are kept for ever")
-    image_days: int = Field(30, ge=0, description="days to keep pictures; those of labelled posts stay")
+    image_days: int = Field(
+        30,
+        ge=0,
+        description="days to keep pictures; those of labelled and skipped posts stay. 0 keeps them as long as their threads",
+    )
     price_days: int = Field(90, ge=0, description="days to keep prices of every five minutes; then one a day")
 
     @model_validator(mode="after")
@@ -292,7 +298,7 @@ class LabellingSettings(Section):
     """Labelling page, gold split, and composition of the training set (``[labelling]``)."""
 
     port: int = Field(8502, ge=1, le=65_535, description="port of the labeller's page, on 127.0.0.1")
-    blur: bool = Field(True, description="blur pictures until the labeller uncovers them")
+    blur: bool = Field(True, description="cover every picture until the labeller uncovers it")
     mask_text: bool = Field(False, description="cover text until the labeller uncovers it")
     suggestions: bool = Field(False, description="show the model's label; it influences the labeller")
     relabel_share: float = Field(
