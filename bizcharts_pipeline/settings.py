@@ -281,7 +281,7 @@ class RetentionSettings(Section):
     image_days: int = Field(
         30,
         ge=0,
-        description="days to keep pictures; those of labelled and skipped posts stay. 0 keeps them as long as their threads",
+        description="days to keep pictures; those of labelled and skipped posts stay. 0: as long as their threads",
     )
     price_days: int = Field(90, ge=0, description="days to keep prices of every five minutes; then one a day")
 
