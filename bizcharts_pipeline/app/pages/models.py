@@ -74,7 +74,7 @@ def version_record(model: ModelVersion) -> dict[str, Any]:
         "macro-F1": share(model.macro_f1),
         "trained": moment(model.trained_at),
         "data set": (model.dataset_version or DASH)[:SHORT_HASH],
-        "commit": (model.code_version or DASH)[:SHORT_HASH],
+        "code": (model.code_version or DASH)[:SHORT_HASH],
         "base": model.base_model or DASH,
         "refit of": model.refit_of or DASH,
         "USD": DASH if model.usd is None else f"{model.usd:.2f}",
