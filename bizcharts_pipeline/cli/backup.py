@@ -55,12 +55,16 @@ def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
     from bizcharts_pipeline.backup.restore import restore as restore_backup
     from bizcharts_pipeline.service.serve import instance_lock
     from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.installation import Installation
 
     settings = load_settings()
     home = settings.home_path
     database = replace(Database.configured(settings).file(), installation=None)  # may be lost
     with instance_lock(home) if home.is_dir() else nullcontext():
-        show(restore_backup(database, home, file, utc_now(), only), json_output)
+        restored = restore_backup(database, home, file, utc_now(), only)
+        if database.exists():
+            Installation.of(settings).confirm()
+    show(restored, json_output)
 
 
 @click.command()

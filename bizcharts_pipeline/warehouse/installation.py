@@ -102,7 +102,7 @@ class Installation:
 
     def begin(self) -> None:
         """Prepare the installation's first start if there is no database; files put into the home from now on are no
-        evidence of an earlier one.
+        evidence of an earlier one. If there is one, mark that.
 
         Raises:
             DatabaseLost: as :meth:`check`.
@@ -111,7 +111,9 @@ class Installation:
         check_owner(self.home)
         self.check()
         self.tighten()
-        if self._lacks_file() and not (self.home / FIRST_START).exists():
+        if self.database is not None and not self._lacks_file():
+            self.confirm()
+        elif self.database is not None and not (self.home / FIRST_START).exists():
             with suppress(OSError):  # creating the database will report the fault of the folder
                 write_atomically(self.home / FIRST_START, b"The first database of this installation is being made.\n")
 

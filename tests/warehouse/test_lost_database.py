@@ -17,6 +17,8 @@ from bizcharts_pipeline.service.health import health
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseLost
+from bizcharts_pipeline.warehouse.installation import DATABASE
+from bizcharts_pipeline.warehouse.installation import Installation as Marks
 
 NOW = datetime(2026, 3, 2, 12, 0)
 CSV = "thread_id,sentiment_rating,labeler_id,labeled_at\n1,3,me,2026-03-01 10:00:00\n"
@@ -182,6 +184,26 @@ def test_starting_from_nothing_has_to_be_meant_and_keeps_the_rest(installation: 
     assert installation.run_here("poll", "--once", now=NOW).returncode == 0
     database.unlink()
     refuses(installation, "poll", "--once")
+
+
+@pytest.mark.parametrize("first", ["restore", "service"])
+def test_a_restored_or_served_home_is_known_before_anything_is_written_to_its_database(
+    installation: Installation, tmp_path: Path, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = tmp_path / "backup"
+    assert installation.run_here("backup", str(backup), now=NOW).returncode == 0
+    second = replace(installation, folder=tmp_path / "second")
+    monkeypatch.setenv("DAGSTER_HOME", str(second.dagster_home))
+    if first == "restore":
+        assert second.run_here("restore", str(backup), now=NOW).returncode == 0
+    else:
+        shutil.copytree(installation.home, second.home, ignore=shutil.ignore_patterns("installation.json"))
+        Marks(second.home, second.home / DATABASE).begin()
+    shutil.rmtree(second.home)
+    second.home.mkdir()
+    refuses(second, "stats")
+    refuses(second, "poll", "--once")
+    assert tree(second.home) == set()
 
 
 def test_a_backup_comes_back_where_the_database_is_lost(installation: Installation, tmp_path: Path) -> None:
