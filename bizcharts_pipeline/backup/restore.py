@@ -16,6 +16,7 @@ from bizcharts_pipeline.backup.ledgers import find_problem
 from bizcharts_pipeline.backup.misplaced import misplaced
 from bizcharts_pipeline.core.duckdb_file import is_duckdb
 from bizcharts_pipeline.core.files import owner_only, sync
+from bizcharts_pipeline.core.run_locks import active
 from bizcharts_pipeline.core.sqlite_seal import FOLDER, KNOWN, exclusive_lock, ledger_paths, mark_known, write_seal
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.copies import copy_file, verify
@@ -57,7 +58,7 @@ def restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only:
 
     Raises:
         BackupDamaged, NewerBackup: the backup is incomplete, damaged, or of a newer version; nothing was replaced.
-        RestoreRefused: it is the database itself, lacks a requested part, or a ledger is in use.
+        RestoreRefused: it is the database itself, lacks a requested part, a run is in progress, or a ledger is in use.
         NoSpace: the disk of ``home`` or of the database is full; nothing was replaced.
         DatabaseError: its database is damaged or not of BizCharts; nothing was replaced.
     """
@@ -65,6 +66,10 @@ def restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only:
         raise RestoreRefused(f"{file}: there is no such file.")
     if file.resolve() == database.path.resolve():
         raise RestoreRefused(f"{file} is the database itself; name a backup of it.")
+    if runs := active(database.runs):
+        raise RestoreRefused(
+            f"Runs are in progress ({', '.join(runs)}); wait until they have ended, or stop them. Nothing was replaced."
+        )
     with no_empty_home(home):
         return _restore(database, home, file, now, only)
 

@@ -159,8 +159,9 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
             except _BadField as error:
                 problems.append(f"{place}: {error}")
             problems.extend(f"{place}: {note}" for note in notes)
-    if entries and not threads:
-        raise _not_a_catalog(body, f"none of its {entries:,} entries can be read; {'; '.join(problems[:2])}")
+    if not threads:  # a board is never empty: as a catalogue, it would say that all threads have left
+        what = f"none of its {entries:,} entries can be read; {'; '.join(problems[:2])}" if entries else "it is empty"
+        raise _not_a_catalog(body, what)
     return Catalog(tuple(threads.values()), bounded(problems), entries - len(threads))
 
 

@@ -144,7 +144,8 @@ def coins(most: int, csv_output: bool, json_output: bool) -> None:
 
     _one_format(csv_output, json_output)
     with Database.existing(load_settings()).read() as connection:
-        readings = coin_board(connection, "day")[:most]
+        every = coin_board(connection, "day")
+    readings = every[:most]
     if json_output:
         click.echo(to_json(readings))
     elif csv_output:
@@ -170,6 +171,8 @@ def coins(most: int, csv_output: bool, json_output: bool) -> None:
                 for reading in readings
             ],
         )
+        if len(every) > most:
+            click.echo(f"\n{most} of {len(every)} coins; --max {len(every)} shows all.")
 
 
 def _sentence(reading: "Reading", parameters: "FearGreedSettings") -> str:

@@ -66,6 +66,11 @@ def is_alive(folder: Path, run_id: str) -> bool:
         os.close(file)
 
 
+def active(folder: Path) -> list[str]:
+    """Return the ids of the runs whose process is alive, by their lock files."""
+    return [path.stem for path in sorted(folder.glob(f"*{_SUFFIX}")) if is_alive(folder, path.stem)]
+
+
 def stale(folder: Path) -> list[Path]:
     """Return the lock files of runs whose process has died; each file's stem is the run's id."""
     return [path for path in folder.glob(f"*{_SUFFIX}") if _is_stale(path)]

@@ -14,6 +14,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
-from bizcharts_pipeline.sentiment.onnx_graph import Graph
+from bizcharts_pipeline.sentiment.onnx_graph import RUNTIME, Graph
 
 Single = NDArray[np.float32]
 
-BATCH = 8  # texts per batch, of similar length: small enough for the processor's cache
+BATCH = 8  # texts per batch, of the same length: small enough for the processor's cache
 THREADS = 4
+# The largest integer that a weight becomes. Processors without VNNI add two products of an activation (0 to 255) and a
+# weight in 16 bits, and would cut off larger sums.
+LARGEST = 63
 
 WEIGHTS, TOKENIZER, SHAPE = "encoder.safetensors", "tokenizer.json", "encoder.json"
 WEIGHTS_OF_BASE = "model.safetensors"
@@ -49,6 +53,7 @@ class Shape:
     epsilon: float  # of the layer normalisation
     pooling: str  # 'mean' or 'cls'
     tokens: int  # maximum number of tokens read from a text
+    bits: int = 32  # of the factors in the products with weights: 32, or 8, which is several times as fast
 
 
 class BertEncoder:
@@ -63,15 +68,17 @@ class BertEncoder:
         self._half = {name: np.ascontiguousarray(weights[name], np.float16) for name in weight_names(shape.layers)}
 
     @classmethod
-    def from_base(cls, folder: Path, tokens: int) -> "BertEncoder":
+    def from_base(cls, folder: Path, tokens: int, bits: int) -> "BertEncoder":
         """Read the text encoder from a folder of sentence-transformers; of each text, ``tokens`` will be read.
+
+        ``bits`` is 8 or 32, as in :class:`Shape`.
 
         Raises:
             UnusableEncoder: a file is missing, or the architecture is different.
         """
         from safetensors.numpy import load_file
 
-        shape = base_shape(folder, tokens)
+        shape = base_shape(folder, tokens, bits)
         try:
             weights = {name.removeprefix("bert."): array for name, array in load_file(folder / WEIGHTS_OF_BASE).items()}
             return cls(shape, weights, (folder / TOKENIZER).read_text(encoding="utf-8"))
@@ -114,17 +121,35 @@ class BertEncoder:
 
     def encode(self, texts: Sequence[str]) -> Single:
         """Return the text encoder's vector of length 1 for each text: (texts, dimensions)."""
-        by_length = defaultdict(list)
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        for i, row in enumerate(tokens):
-            by_length[len(row)].append(i)
+        batches = list(self._batches([len(row) for row in tokens]))
+        session = self._session
+
+        def pooled(batch: Sequence[int]) -> Single:
+            (hidden,) = session.run(None, {"ids": np.array([tokens[i] for i in batch])})
+            return np.asarray(hidden[:, 0] if self.shape.pooling == "cls" else hidden.sum(axis=1), np.float32)
+
         vectors = np.empty((len(tokens), self.dimensions), np.float32)
-        for same in by_length.values():
-            for start in range(0, len(same), BATCH):
-                batch = same[start : start + BATCH]
-                (hidden,) = self._session.run(None, {"ids": np.array([tokens[i] for i in batch])})
-                vectors[batch] = hidden[:, 0] if self.shape.pooling == "cls" else hidden.sum(axis=1)
+        with ThreadPoolExecutor(threads()) as pool:
+            for batch, found in zip(batches, pool.map(pooled, batches), strict=True):
+                vectors[batch] = found
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the indices of texts, given by their numbers of tokens, that are encoded together, so that no text's
+        vector depends on the others.
+
+        Padding would change a vector. So would another text where activations are rounded to 8 bits, as the step of
+        the rounding is computed for all activations of a batch.
+        """
+        if self.shape.bits == 8:
+            yield from ([i] for i in range(len(lengths)))
+            return
+        by_length = defaultdict(list)
+        for i, length in enumerate(lengths):
+            by_length[length].append(i)
+        for same in by_length.values():
+            yield from (same[start : start + BATCH] for start in range(0, len(same), BATCH))
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -141,8 +166,7 @@ class BertEncoder:
 
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads(), 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
+        options.intra_op_num_threads, options.inter_op_num_threads = 1, 1  # batches, not parts of them, run at once
         return onnxruntime.InferenceSession(
             bert_graph(self.shape, self._half), options, providers=["CPUExecutionProvider"]
         )
@@ -151,7 +175,7 @@ class BertEncoder:
 _WORDS, _PLACES, _TYPES = (f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type"))
 
 
-def base_shape(folder: Path, tokens: int) -> Shape:
+def base_shape(folder: Path, tokens: int, bits: int) -> Shape:
     """Return the shape of the text encoder in a folder of sentence-transformers.
 
     Raises:
@@ -173,7 +197,7 @@ def base_shape(folder: Path, tokens: int) -> Shape:
         )
     tokens = min(tokens, int(config["max_position_embeddings"]))
     epsilon = float(config["layer_norm_eps"])
-    return Shape(int(config["num_hidden_layers"]), int(config["num_attention_heads"]), epsilon, mode, tokens)
+    return Shape(int(config["num_hidden_layers"]), int(config["num_attention_heads"]), epsilon, mode, tokens, bits)
 
 
 def weight_names(layers: int) -> Iterator[str]:
@@ -188,7 +212,8 @@ def weight_names(layers: int) -> Iterator[str]:
 
 
 def bert_graph(shape: Shape, weights: Mapping[str, NDArray[np.float16]]) -> bytes:
-    """Return the text encoder as an ONNX model that computes in single precision.
+    """Return the text encoder as an ONNX model that computes in single precision or, with ``shape.bits`` 8, multiplies
+    activations and weights as integers: the weights of each output have one step, all activations of a run another.
 
     Its input ``ids`` are texts of the same number of tokens: (texts, length), int64. Its output has a
     vector for each token: (texts, length, dimensions).
@@ -207,6 +232,10 @@ def bert_graph(shape: Shape, weights: Mapping[str, NDArray[np.float16]]) -> byte
         return graph.add("Cast", graph.constant(name, weights[name]), to=_FLOAT)
 
     def linear(values: str, name: str) -> str:
+        if shape.bits == 8:
+            integers, steps = in_eight_bits(weights[f"{name}.weight"])
+            factors = graph.constant(f"{name}.integers", integers), graph.constant(f"{name}.steps", steps)
+            return graph.add("DynamicQuantizeMatMul", values, *factors, "", weight(f"{name}.bias"), domain=RUNTIME)
         return graph.add("Gemm", values, weight(f"{name}.weight"), weight(f"{name}.bias"), transB=1)
 
     def normalised(values: str, name: str) -> str:
@@ -238,6 +267,15 @@ def bert_graph(shape: Shape, weights: Mapping[str, NDArray[np.float16]]) -> byte
     )
     graph.output(hidden, np.float32, ["texts", "length", size])
     return graph.model()
+
+
+def in_eight_bits(weight: NDArray[np.float16]) -> tuple[NDArray[np.int8], Single]:
+    """Return a weight matrix of the text encoder (outputs, inputs) as integers (inputs, outputs), and the step of each
+    output."""
+    exact = weight.astype(np.float32)
+    steps = np.abs(exact).max(axis=1) / np.float32(LARGEST)
+    steps[steps == 0] = 1
+    return np.rint(exact / steps[:, None]).astype(np.int8).T, steps
 
 
 def threads() -> int:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 OPSET, IR_VERSION = 20, 9  # the first with Gelu, and the format version that belongs to it
-_TYPES = {"float32": 1, "int64": 7, "float16": 10}  # TensorProto.DataType
+RUNTIME = "com.microsoft"  # domain of the operators that only ONNX Runtime has
+_TYPES = {"float32": 1, "int8": 3, "int64": 7, "float16": 10}  # TensorProto.DataType
 
 Attribute = int | float | Sequence[int]
 Dimension = int | str  # a name: any size
@@ -26,12 +27,16 @@ class Graph:
         self._fields: list[bytes | memoryview] = []
         self._nodes = 0
 
-    def add(self, operator: str, *inputs: str, **attributes: Attribute) -> str:
-        """Add a node of a standard operator with one output to the ONNX graph, and return the output's name."""
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
+        """Add a node with one output to the ONNX graph, and return the output's name.
+
+        ``domain`` is ``RUNTIME``, or empty for a standard operator. An input that is left out has an empty name.
+        """
         self._nodes += 1
         output = f"{operator}_{self._nodes}"
         node = [*(_field(1, name) for name in inputs), _field(2, output), _field(4, operator)]
         node += [_field(5, _attribute(name, value)) for name, value in attributes.items()]
+        node += [_field(7, domain)]
         self._fields.append(_field(1, b"".join(node)))
         return output
 
@@ -56,7 +61,7 @@ class Graph:
     def model(self) -> bytes:
         """Return the ONNX model."""
         graph = [_field(2, "graph"), *self._fields]
-        about = _field(1, IR_VERSION) + _field(8, _field(2, OPSET))
+        about = _field(1, IR_VERSION) + _field(8, _field(2, OPSET)) + _field(8, _field(1, RUNTIME) + _field(2, 1))
         return b"".join([about, _key(7, 2), _varint(sum(map(len, graph))), *graph])
 
 

@@ -161,13 +161,16 @@ def _signal(child: Child, number: signal.Signals) -> None:
 
 
 def _end_with(parent: int) -> Callable[[], None]:
-    """Return a ``preexec_fn`` that makes the kernel terminate the child together with ``parent``."""
+    """Return a ``preexec_fn`` that makes the kernel kill the child together with ``parent``.
+
+    SIGTERM would not do: the code server waits for its runs, and nobody would be left to kill it.
+    """
     if not sys.platform.startswith("linux"):
         return lambda: None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent died before prctl took effect
             os._exit(1)
 

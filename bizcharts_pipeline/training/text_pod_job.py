@@ -108,7 +108,7 @@ def setfit_script(settings: Settings) -> TextScript:
     """
     from bizcharts_pipeline.sentiment.encoder import base_shape
     from bizcharts_pipeline.training.recipes.encoders import find_encoder
-    from bizcharts_pipeline.training.recipes.setfit import SetFitRecipe
+    from bizcharts_pipeline.training.recipes.setfit import BITS, SetFitRecipe
 
     values = settings.ml.training
     recipe, base = (
@@ -116,7 +116,7 @@ def setfit_script(settings: Settings) -> TextScript:
         find_encoder(settings.setfit_base),
     )
     spec = {name: recipe.settings[name] for name in ("tokens", "pairs", "c", "rarity")}
-    spec["encoder"] = asdict(base_shape(base.folder, values.text_tokens))
+    spec["encoder"] = asdict(base_shape(base.folder, values.text_tokens, BITS))
     return TextScript(recipe, "train_setfit.py", base, spec)
 
 

@@ -27,6 +27,7 @@ from bizcharts_pipeline.backup.errors import (
 from bizcharts_pipeline.backup.repair import find_damage
 from bizcharts_pipeline.backup.restore import restore
 from bizcharts_pipeline.core.files import replacing_marker
+from bizcharts_pipeline.core.run_locks import alive
 from bizcharts_pipeline.images.withdrawal import tidy_store
 from bizcharts_pipeline.sentiment.artifact import new_model
 from bizcharts_pipeline.warehouse import errors
@@ -319,6 +320,14 @@ def test_a_full_disk_is_named_and_not_taken_for_damage(world: World, tmp_path: P
             assert not list(full.iterdir())
     assert {name: content for name, content in tree(world.home).items() if name in before} == before
     back_up(world, file)
+
+
+def test_nothing_is_restored_under_a_run_in_progress(world: World, tmp_path: Path) -> None:
+    file, before = back_up(world, tmp_path / "file"), tree(world.home)
+    with alive(world.database.runs, "a-run"), pytest.raises(RestoreRefused, match=r"in progress \(a-run\)"):
+        restore(world.database, world.home, file, NOW)
+    assert tree(world.home) == before
+    restore(world.database, world.home, file, NOW)
 
 
 def test_a_disk_too_full_for_a_restore_is_named_and_the_home_stays(world: World, tmp_path: Path) -> None:

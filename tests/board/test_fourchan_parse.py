@@ -293,6 +293,8 @@ def test_problems_are_bounded_in_number_and_length() -> None:
         (json.dumps(PAGES).encode()[:50_000], "not JSON"),
         (b'{"threads": []}', "an object, not an array"),
         (b"null", "null, not an array"),
+        (b"[]", "it is empty"),
+        (b'[{"page": 1, "threads": []}]', "it is empty"),
         (b'[{"page": 1, "threads": [1, 2, 3]}]', "none of its 3 entries"),
         (b'[{"page": 1}]', "none of its 1 entries"),
         (b"[\xff\xfe]", "not JSON"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_encoder import packaged_base, tiny_encoder
 
-from bizcharts_pipeline.sentiment.encoder import BertEncoder, UnusableEncoder
+from bizcharts_pipeline.sentiment.encoder import BertEncoder, UnusableEncoder, in_eight_bits
 from bizcharts_pipeline.sentiment.scorer import Post
 from bizcharts_pipeline.sentiment.tfidf import CHARACTER_GRAMS, WORD_GRAMS, TfidfModel, character_terms, word_terms
 
@@ -60,7 +60,7 @@ def base() -> Path:
 def test_the_encoder_says_what_sentence_transformers_says(base: Path, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
-    BertEncoder.from_base(base, tokens=24).save(tmp_path)
+    BertEncoder.from_base(base, tokens=24, bits=32).save(tmp_path)
     ours = BertEncoder.load(tmp_path).encode(TEXTS)
     theirs = SentenceTransformer(str(base), device="cpu", local_files_only=True)
     theirs.max_seq_length = 24
@@ -68,6 +68,17 @@ def test_the_encoder_says_what_sentence_transformers_says(base: Path, tmp_path: 
     assert (ours * exact).sum(axis=1).min() > 0.9999, "the weights are kept in half precision"
     rounded = theirs.half().float().encode(TEXTS, normalize_embeddings=True)
     assert np.abs(ours - rounded).max() < 1e-5
+    BertEncoder.from_base(base, tokens=24, bits=8).save(tmp_path)
+    assert (BertEncoder.load(tmp_path).encode(TEXTS) * exact).sum(axis=1).min() > 0.97, "activations of 8 bits"
+
+
+def test_weights_of_eight_bits_are_at_most_half_a_step_off_and_never_cut_off() -> None:
+    exact = (np.random.default_rng(3).standard_normal((40, 30)) * np.logspace(-4, 3, 40)[:, None]).astype(np.float16)
+    exact[7] = 0
+    integers, steps = in_eight_bits(exact)
+    assert integers.shape == (30, 40)
+    assert int(np.abs(integers).max()) * 255 * 2 < 2**15, "the sum of two products on a processor without VNNI"
+    assert (np.abs(integers.T * steps[:, None] - exact) <= steps[:, None] * 0.501).all()
 
 
 @pytest.mark.parametrize(
@@ -84,12 +95,13 @@ def test_the_files_of_earlier_versions_give_the_same_vectors(pooling: str, vecto
     assert np.abs(BertEncoder.load(tmp_path).encode(["it is over"])[0] - vector).max() < 1e-5
 
 
+@pytest.mark.parametrize("bits", [8, 32])
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_a_text_has_the_same_vector_alone_and_in_company(
-    base: Path, threads: str, monkeypatch: pytest.MonkeyPatch
+    base: Path, threads: str, bits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    encoder = BertEncoder.from_base(base, tokens=64)
+    encoder = BertEncoder.from_base(base, tokens=64, bits=bits)
     texts = [*TEXTS, *(f"{text} again" for text in reversed(TEXTS))]
     alone = np.concatenate([encoder.encode([text]) for text in texts])
     assert np.array_equal(encoder.encode(texts), alone), "to the last bit, or a kept vector would differ"
@@ -114,4 +126,4 @@ def test_an_encoder_of_another_architecture_is_refused(
         (tmp_path / part).parent.mkdir(exist_ok=True)
         (tmp_path / part).write_text(text.replace(old, new) if part == name else text)
     with pytest.raises(UnusableEncoder, match="architecture"):
-        BertEncoder.from_base(tmp_path, tokens=64)
+        BertEncoder.from_base(tmp_path, tokens=64, bits=8)

@@ -30,6 +30,12 @@ def note():
     (folder / "pid").write_text(str(child.process.pid))
 Supervisor([child], os.environ, folder, print, note).run()
 """
+DEAF = """
+import pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path('deaf').touch()
+time.sleep(600)
+"""
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -50,8 +56,9 @@ def is_gone(pid: int) -> bool:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux ends the children")
 def test_no_child_outlives_its_supervisor(tmp_path: Path, number: signal.Signals) -> None:
     pid = tmp_path / "pid"
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)]) as supervisor:
-        until(lambda: pid.exists() and pid.read_text() != "")
+    program = PROGRAM.replace('"import time; time.sleep(600)"', repr(DEAF))
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) as supervisor:
+        until(lambda: pid.exists() and pid.read_text() != "" and (tmp_path / "deaf").exists())
         child = int(pid.read_text())
         assert not is_gone(child)
         supervisor.send_signal(number)

@@ -23,7 +23,7 @@ from bizcharts_pipeline.settings import TransferSettings
 from bizcharts_pipeline.training.recipes.encoders import PACKAGE, find_encoder, load_encoder
 from bizcharts_pipeline.training.recipes.ensemble import EnsembleRecipe
 from bizcharts_pipeline.training.recipes.lexicon import train_with_feature
-from bizcharts_pipeline.training.recipes.minilm import TOKENS
+from bizcharts_pipeline.training.recipes.minilm import BITS, TOKENS
 from bizcharts_pipeline.training.recipes.transfer import MIN_OF_A_SIDE, Transfer, UnusableTransferFile
 
 SIDES = {"sell": "the bears were right all along and number {} goes down", "buy": "what a glorious rally, number {} up"}
@@ -67,7 +67,7 @@ def test_the_feature_counts_in_the_ensemble_as_fitted_and_nothing_else_of_the_fi
     assert described["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert not any(MARK.encode() in path.read_bytes() for path in home.rglob("*") if path.is_file())
 
-    encoder = load_encoder(find_encoder(PACKAGE), TOKENS)
+    encoder = load_encoder(find_encoder(PACKAGE), TOKENS, BITS)
     feature, plain = transfer.learn(encoder), EnsembleRecipe(home=home).trainer()(known)
     rows = [row for row in csv.reader(file.read_text("utf-8").splitlines()) if row[0] and row[1] in SIDES]
     is_bullish = feature(encoder.encode([text for text, _ in rows])) > 0

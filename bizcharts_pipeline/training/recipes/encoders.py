@@ -33,14 +33,14 @@ def find_encoder(base: str) -> Base:
         raise BaseMissing(str(error)) from None
 
 
-def load_encoder(base: Base, tokens: int) -> BertEncoder:
-    """Return the sentence encoder of a recipe, reading ``tokens`` of each text.
+def load_encoder(base: Base, tokens: int, bits: int) -> BertEncoder:
+    """Return the sentence encoder of a recipe, reading ``tokens`` of each text; ``bits`` as in its ``Shape``.
 
     Raises:
         BaseMissing: the folder holds no usable encoder.
     """
     try:
-        return BertEncoder.from_base(base.folder, tokens)
+        return BertEncoder.from_base(base.folder, tokens, bits)
     except UnusableEncoder as error:
         raise BaseMissing(str(error)) from None
 

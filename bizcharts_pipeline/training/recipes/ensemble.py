@@ -83,7 +83,9 @@ class EnsembleRecipe:
     def _feature(self) -> Head | None:
         if self._transfer is None:
             return None
-        return self._transfer.learn(load_encoder(find_encoder(self._base), self._tokens))  # keeps no vectors
+        return self._transfer.learn(
+            load_encoder(find_encoder(self._base), self._tokens, minilm.BITS)
+        )  # keeps no vectors
 
 
 def _with_feature(

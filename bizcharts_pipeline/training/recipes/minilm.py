@@ -23,6 +23,7 @@ from bizcharts_pipeline.training.recipes.fitting import RARITY, class_weights, f
 
 C = 2.0
 TOKENS = 96
+BITS = 8  # of the encoder: for vectors of 32 bits no model is better, and they take several times as long
 # Of the neighbours. From 10 to 30 all factors improve the ensemble, from 15 on about alike.
 SHARPNESS, FLOOR = 20.0, 0.02
 
@@ -52,7 +53,7 @@ def trainer(
         BaseMissing: the encoder is not on this machine.
     """
     store = FileStore.of_home(home) if home else MemoryStore()
-    encoder = KeepingEncoder(load_encoder(find_encoder(base), tokens), store)
+    encoder = KeepingEncoder(load_encoder(find_encoder(base), tokens, BITS), store)
     return lambda examples: train(examples, encoder, neighbours=neighbours)
 
 
@@ -64,8 +65,8 @@ class MinilmRecipe:
         are kept. The encoder is loaded by :meth:`fit`."""
         self.kind = "minilm"
         self.base_model, self.base_revision = identity(base)
-        self.code_version = "1"
-        self.settings: Mapping[str, Any] = {"tokens": tokens, "c": C, "rarity": RARITY}
+        self.code_version = "2"
+        self.settings: Mapping[str, Any] = {"tokens": tokens, "bits": BITS, "c": C, "rarity": RARITY}
         self._base, self._tokens, self._home = base, tokens, home
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:

@@ -19,6 +19,7 @@ from bizcharts_pipeline.training.recipes.encoders import PACKAGE, find_encoder, 
 from bizcharts_pipeline.training.recipes.fitting import RARITY, fit_calibrated, posts_of
 
 PAIRS = 1_000
+BITS = 32  # of the encoder, which is tuned in single precision
 
 
 class SetFitRecipe:
@@ -43,7 +44,7 @@ class SetFitRecipe:
         """Tune the encoder, train the head, calibrate and write the model; ``seed`` determines the pairs and the
         calibration posts."""
         base = find_encoder(self._base)
-        untuned = load_encoder(base, self._tokens)
+        untuned = load_encoder(base, self._tokens, BITS)
 
         def train(some: Sequence[TextExample]) -> EncoderModel:
             return minilm.train(some, tuned(untuned, base, some, self._pairs, seed))
