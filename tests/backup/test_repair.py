@@ -28,7 +28,13 @@ from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import checkpoints
 from bizcharts_pipeline.warehouse.log import read_log, wal
 
-SHELL = "INSERT INTO warosu_days (day, rows, requests, complete) VALUES ('2020-01-01', 1, 1, TRUE)"
+# So many rows that the file gets longer: a shorter one is refused, and rewritten by `repair`.
+DAYS = 100_000
+SHELL = f"""
+INSERT INTO warosu_days (day, rows, requests, complete)
+SELECT DATE '1500-01-01' + i::INTEGER, (hash(i) % 2000000000)::INTEGER, (hash(-i) % 2000000000)::INTEGER, TRUE
+FROM range({DAYS}) AS numbers (i)
+"""
 
 
 def flip(path: Path, place: int) -> None:
@@ -81,7 +87,7 @@ def test_a_log_that_is_not_the_databases_is_set_aside_or_accepted(world: World, 
     assert done.kept is not None
     assert done.kept.exists()
     repair.accept(other.database, other.home)
-    for each, days in ((world, 0), (other, 1)):
+    for each, days in ((world, 0), (other, DAYS)):
         with each.database.read() as connection:
             assert connection.execute("SELECT count(*) FROM warosu_days").fetchall() == [(days,)]
         assert is_sound(each, tmp_path / f"file{days}")
