@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bizcharts_pipeline.sentiment.evaluation import BINS, evaluate
+from bizcharts_pipeline.sentiment.evaluation import calibration_errors, evaluate
 from bizcharts_pipeline.sentiment.scorer import Score
 
 if TYPE_CHECKING:
@@ -93,12 +93,9 @@ def _ece_if_calibrated(scores: Sequence[Score], seed: int) -> float:
     """
     import numpy as np
 
-    confidences = np.sort([max(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores])
-    n = len(confidences)
-    bins = sorted({n * k // BINS for k in range(BINS)})  # where each begins
-    right = np.random.default_rng(seed).random((CALIBRATED_REPLICATES, n)) < confidences
-    errors = np.abs(np.add.reduceat(confidences - right, bins, axis=1)).sum(axis=1) / n
-    return float(np.quantile(errors, MASS))
+    confidences = [max(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores]
+    right = np.random.default_rng(seed).random((CALIBRATED_REPLICATES, len(scores))) < confidences
+    return float(np.quantile(calibration_errors(confidences, right), MASS))
 
 
 def resampled_sums(values: "Array", groups: Sequence[int], replicates: int, seed: int) -> "Array":

@@ -58,7 +58,7 @@ def evaluate(scores: Sequence[Score], truth: Sequence[int]) -> Evaluation:
         accuracy=sum(confusion[k][k] for k in range(3)) / len(truth),
         macro_f1=sum(f1) / 3,
         f1=(f1[0], f1[1], f1[2]),
-        ece=_calibration_error([max(row) for row in rows], [a == b for a, b in zip(truth, said, strict=True)]),
+        ece=float(calibration_errors([max(row) for row in rows], [a == b for a, b in zip(truth, said, strict=True)])),
         bull_bear_auc=auc(
             [score.score for score, true in zip(scores, truth, strict=True) if true == 2],
             [score.score for score, true in zip(scores, truth, strict=True) if true == 0],
@@ -72,11 +72,18 @@ def _f1(confusion: Sequence[Sequence[int]], k: int) -> float:
     return 2 * confusion[k][k] / named if named else 0.0
 
 
-def _calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
-    """Return the mean over the bins, weighted by mass, of the gap between mean confidence and accuracy."""
-    order = sorted(range(len(right)), key=confidences.__getitem__)
-    bins = [order[len(order) * k // BINS : len(order) * (k + 1) // BINS] for k in range(BINS)]
-    return sum(abs(sum(confidences[i] - right[i] for i in members)) for members in bins) / len(right)
+def calibration_errors(confidences: Sequence[float], right: "Sequence[bool] | np.ndarray[Any, Any]") -> Any:
+    """Return a scorer's expected calibration error: the mean over the bins, weighted by mass, of the gap between mean
+    confidence and accuracy.
+
+    ``right`` says for each prediction whether it is right: (posts,), or (samples, posts) for the error of each sample.
+    """
+    import numpy as np
+
+    order = np.argsort(confidences, kind="stable")
+    gaps = (np.asarray(confidences) - np.asarray(right))[..., order]
+    begins = sorted({len(order) * k // BINS for k in range(BINS)})
+    return np.abs(np.add.reduceat(gaps, begins, axis=-1)).sum(axis=-1) / len(order)
 
 
 def auc(positives: "Numbers", negatives: "Numbers") -> float | None:

@@ -111,9 +111,11 @@ class Installation:
         check_owner(self.home)
         self.check()
         self.tighten()
-        if self.database is not None and not self._lacks_file():
+        if self.database is None:
+            return
+        if not self._lacks_file():
             self.confirm()
-        elif self.database is not None and not (self.home / FIRST_START).exists():
+        elif not (self.home / FIRST_START).exists():
             with suppress(OSError):  # creating the database will report the fault of the folder
                 write_atomically(self.home / FIRST_START, b"The first database of this installation is being made.\n")
 

@@ -83,9 +83,8 @@ class EnsembleRecipe:
     def _feature(self) -> Head | None:
         if self._transfer is None:
             return None
-        return self._transfer.learn(
-            load_encoder(find_encoder(self._base), self._tokens, minilm.BITS)
-        )  # keeps no vectors
+        encoder = load_encoder(find_encoder(self._base), self._tokens, minilm.BITS)  # keeps no vectors
+        return self._transfer.learn(encoder)
 
 
 def _with_feature(
