@@ -74,7 +74,8 @@ def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
 def repair(aside: bool, taken: bool, json_output: bool) -> None:
     """Check all data, and name what is damaged.
 
-    Nothing is changed without an option, and nothing is ever deleted. Exit status 1 if damage is left.
+    Without an option nothing is changed, but for a killed restore, which is completed. Nothing is ever deleted. Exit
+    status 1 if damage is left.
     """
     from bizcharts_pipeline.backup import repair as repairs
     from bizcharts_pipeline.backup.files import missing_champion, missing_dataset_images, missing_images

@@ -21,7 +21,7 @@ def models() -> None:
 def list_models(json_output: bool) -> None:
     """Show the registered models, oldest first.
 
-    Metrics are on gold posts.
+    Metrics are those of a model's last evaluation on gold; those of retired models may be on fewer posts.
     """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.models import models as registered

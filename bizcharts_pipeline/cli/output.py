@@ -119,7 +119,8 @@ def moment(value: datetime | None) -> str:
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print rows on the terminal under their column names, if any; numbers are right-aligned."""
+    """Print rows on the terminal under their column names, if any; numbers are right-aligned, and no line ends in
+    blanks."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
@@ -133,4 +134,8 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
     # Rows are never truncated, neither in a pipe nor on a narrow terminal, which wraps the lines itself.
     console = Console()
     needed = Measurement.get(console, console.options.update(max_width=MAX_TABLE_WIDTH), table).maximum
-    Console(width=max(needed, 1)).print(table)
+    console = Console(width=max(needed, 1))
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())

@@ -36,8 +36,8 @@ def serve(dev: bool) -> None:
 def run(job: str) -> None:
     """Run the Dagster job JOB to its end.
 
-    It runs in the repository's Dagster instance, so the UI shows it. An unknown name lists the jobs. Exit status 0
-    means success. Ctrl-C or SIGTERM stops the run; a rented pod is terminated first, which takes seconds to minutes.
+    It uses the Dagster instance of the service, so the UI shows it. An unknown name lists the jobs. Exit status 0 means
+    success. Ctrl-C or SIGTERM stops the run; a rented pod is terminated first, which takes seconds to minutes.
     """
     from bizcharts_pipeline.service.jobs import UnknownJob, environment, run_job
 

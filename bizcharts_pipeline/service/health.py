@@ -54,16 +54,12 @@ class Finding:
 
 
 def health(settings: Settings, now: datetime) -> list[Finding]:
-    """Check the service of this installation; ``now`` is naive UTC."""
-    return [
-        _web_server(settings.serve),
-        _daemon(),
-        *_database(settings, now),
-        _set_aside(settings, now),
-        _ledgers(settings),
-        _alerts(settings, now),
-        _free_disk(settings),
-    ]
+    """Check the service of this installation; ``now`` is naive UTC. What a home that does not exist would say of itself
+    is left out."""
+    found = [_web_server(settings.serve), _daemon(), *_database(settings, now)]
+    if settings.home_path.is_dir():
+        found += [_set_aside(settings, now), _ledgers(settings), _alerts(settings, now), _free_disk(settings)]
+    return found
 
 
 def _database(settings: Settings, now: datetime) -> list[Finding]:

@@ -396,6 +396,15 @@ def test_health_of_a_home_whose_databases_folder_is_missing_says_so(tmp_path: Pa
     assert (found.ok, found.detail) == (False, f"not known: {tmp_path / 'other'}: No such file or directory")
 
 
+def test_health_says_nothing_of_the_parts_of_a_home_that_does_not_exist(installation: Installation) -> None:
+    found = installation.run_command("health")
+    assert found.returncode == 1
+    lines = found.stdout.splitlines()
+    assert [line.split("NOT OK")[0].strip() for line in lines] == ["web server", "daemon", "database"]
+    assert all(line == line.rstrip() for line in lines)
+    assert not installation.home.exists()
+
+
 def test_health_of_an_instance_that_never_ran_creates_nothing_in_it(installation: Installation) -> None:
     installation.home.mkdir()
     (installation.dagster_home / "dagster.yaml").unlink()
