@@ -179,6 +179,7 @@ def _draft(path: Path, target: str | None, folder: Path) -> Iterator[tuple[Conne
     with closing(_in_postgres(target, name)) as draft:
         draft.drop()
         yield draft, lambda _: draft.rename(path.stem)
+        draft.drop()  # where the ledger was there already
 
 
 def _replace_file(draft: Connection, draft_path: Path, path: Path, kept: Path) -> None:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from installation import Installation
 from postgres import Postgres
@@ -141,6 +142,9 @@ def test_money_and_labels_are_the_same_in_postgresql_and_after_the_way_back(
     moved = move(None, words)
     assert moved.rows["requests"] == 50
     assert moved.rows == move(None, words).rows  # repeated, it finds all there
+    with closing(psycopg2.connect(words)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE '%moving'")
+        assert not cursor.fetchall()
     assert {path: path.read_bytes() for path in files} == files
     keep_in_postgres(home, words)
     try:
