@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from installation import Installation
+from postgres import Postgres
 
 from bizcharts_pipeline.core.postgres import lock
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
@@ -29,30 +30,56 @@ def contents(database: Database) -> dict[str, Contents]:
     return found
 
 
-def run(home: Path, database: str) -> Database:
-    """History, ticks, and maintenance; each starts anew from the same world."""
+def run(home: Path, early: str, late: str | None = None, last: str | None = None) -> Database:
+    """History, ticks, and maintenance; each starts anew from the same world. The three databases are where the first
+    ticks, the later ones, and maintenance take place; between different ones the home is moved.
+    """
+    late = early if late is None else late
+    last = late if last is None else last
     world = World(3, START - timedelta(days=DAYS), DAYS + 1)
     with SimulatedBoard(world, now=START) as board:
-        settings = load_settings(
-            home=home, database=database, fourchan_api_url=board.url, fourchan_seconds_per_request=0
-        )
-        pipeline = LivePipeline.from_settings(settings)
-        fill_history(world, pipeline, START - timedelta(hours=1))
-        run_tick(pipeline, START, everything=True)
-        for minutes in (1, 2, 30, 61):
+
+        def pipeline_on(database: str) -> LivePipeline:
+            settings = load_settings(
+                home=home, database=database, fourchan_api_url=board.url, fourchan_seconds_per_request=0
+            )
+            return LivePipeline.from_settings(settings)
+
+        def tick(pipeline: LivePipeline, minutes: int) -> None:
             board.now = START + timedelta(minutes=minutes)
             run_tick(pipeline, board.now)
+
+        pipeline = pipeline_on(early)
+        fill_history(world, pipeline, START - timedelta(hours=1))
+        run_tick(pipeline, START, everything=True)
+        for minutes in (1, 2):
+            tick(pipeline, minutes)
+        move(home, early, late, board)
+        pipeline = pipeline_on(late)
+        for minutes in (30, 61):
+            tick(pipeline, minutes)
+        move(home, late, last, board)
+        pipeline = pipeline_on(last)
         maintain(pipeline.database, home, RetentionSettings(html_days=1, observations_full_days=1), board.now)
-        board.now += timedelta(minutes=1)
-        run_tick(pipeline, board.now)
+        tick(pipeline, 62)
     return pipeline.database
 
 
+def move(home: Path, source: str, target: str, board: SimulatedBoard) -> None:
+    """Move a home between databases, by the command."""
+    if source != target:
+        here = Installation(home.parent, board.url, extra={"BIZCHARTS_HOME": str(home), "BIZCHARTS_DATABASE": source})
+        moved = here.run_here("migrate", "--to", target, now=board.now)
+        assert moved.returncode == 0, moved.stderr
+
+
 @pytest.mark.slow
-def test_ticks_scores_indexes_and_maintenance_are_the_same_on_a_file_and_on_a_lake(tmp_path: Path, lake: Lake) -> None:
-    on_file = run(tmp_path / "file", "")
-    on_lake = run(tmp_path / "home", lake.address)
-    assert contents(on_lake) == contents(on_file)
+def test_ticks_scores_indexes_and_maintenance_are_the_same_on_a_file_and_on_a_lake_and_after_moving_either_way(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    on_file = contents(run(tmp_path / "file", ""))
+    assert contents(run(tmp_path / "lake", postgres.new_lake())) == on_file
+    assert contents(run(tmp_path / "moved", "", postgres.new_lake(), str(tmp_path / "back.duckdb"))) == on_file
 
 
 @pytest.mark.slow
