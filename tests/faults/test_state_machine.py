@@ -76,6 +76,7 @@ class Pipeline(RuleBasedStateMachine):
         self.posts: set[int] = set()  # committed
         self.labels: dict[tuple[int, str], int] = {}
         self.last_labels: list[tuple[int, str]] = []  # by ann, oldest first
+        self.clicks = 0
         self.answers: dict[datetime, list[Any]] = {}
         self.provider = FakeProvider()
         self.pods = pod_world.World(self.home, chance=random.Random(0))
@@ -189,8 +190,10 @@ class Pipeline(RuleBasedStateMachine):
         thread = sorted(self.posts)[number % len(self.posts)]
         if (thread, labeller) in self.labels:
             return
+        self.clicks += 1
+        at = utc_now() + timedelta(microseconds=self.clicks)  # a label of the same person, post and time is the same one
         with self.process():
-            self.ledger.append([Label(thread, rating, labeller, utc_now())])
+            self.ledger.append([Label(thread, rating, labeller, at)])
         self._adopt({**self.labels, (thread, labeller): rating})
 
     @precondition(lambda self: self.last_labels)
