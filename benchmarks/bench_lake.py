@@ -18,7 +18,7 @@ from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.live import LivePipeline, run_tick
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.moving import move
+from bizcharts_pipeline.warehouse.moving import copy_tables
 from tests.postgres import Postgres, running_postgres
 
 HISTORY_DAYS = 7
@@ -96,6 +96,7 @@ def _moves(postgres: Postgres, home: Path) -> Iterator[Row]:
     for what, source, target in (("to a lake", file, lake), ("back to a file", lake, back)):
         with tempfile.TemporaryDirectory(dir=home) as draft:
             started = time.perf_counter()
-            move(source, target, Path(draft))
+            with source.held(Path(draft)) as connection:
+                copy_tables(connection, target, Path(draft))
             taken = time.perf_counter() - started
         yield f"moving a million posts {what}", taken, "s", f"{target.bytes_used() / 1e6:,.0f} MB there"

@@ -33,7 +33,7 @@ from bizcharts_pipeline.core.duckdb_file import is_duckdb
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import is_special
 from bizcharts_pipeline.core.ledgers import keep_in_postgres
-from bizcharts_pipeline.core.moved_databases import refuse_moved
+from bizcharts_pipeline.core.moved import refuse_moved
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
@@ -892,11 +892,12 @@ def load_settings(**overrides: Any) -> Settings:
     """Load the settings as :func:`load_settings_for_move` does, for any command that uses the database.
 
     Raises:
-        DatabaseMoved: ``bizcharts migrate`` has copied the database elsewhere.
+        DatabaseMoved: ``bizcharts migrate`` has moved the database, a file, elsewhere.
         BizchartsError: as :func:`load_settings_for_move`.
     """
     settings = load_settings_for_move(**overrides)
-    refuse_moved(settings.home_path, settings.database_name)
+    if not settings.database_name.startswith((LAKE, MOTHERDUCK)):
+        refuse_moved(settings.database_name)
     return settings
 
 

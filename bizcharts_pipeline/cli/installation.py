@@ -41,38 +41,18 @@ def init(replace: bool, json_output: bool) -> None:
 )
 @as_json
 def migrate(name: str, files: str | None, json_output: bool) -> None:
-    """Copy all tables and ledgers into another kind of database.
+    """Move all tables and ledgers into another kind of database.
 
     From the DuckDB file to a lake, or back; the ledgers go from files of the home to PostgreSQL, or back. Stop the
-    services of all machines first. All rows are compared. The present database stays as it is, but commands refuse it
-    from then on: set BIZCHARTS_DATABASE to the new one. May be killed and repeated. With the address of the present
-    lake, only ledgers that are still files are moved.
+    services of all machines first. All rows are compared. The old database is kept, and no command uses it any more:
+    set BIZCHARTS_DATABASE to the new one. May be killed and repeated. With the address of the present lake, only
+    ledgers that are still files are moved.
     """
-    from bizcharts_pipeline.backup.drafts import new_draft
-    from bizcharts_pipeline.core.moved_databases import record_move
-    from bizcharts_pipeline.moving import MovedLedgers, check_target, move_ledgers
-    from bizcharts_pipeline.service.serve import instance_lock, no_daemon
-    from bizcharts_pipeline.warehouse.database import Database
-    from bizcharts_pipeline.warehouse.moving import Moved, move
+    from bizcharts_pipeline.moving.home import move_home
 
     target = load_settings_for_move(database=name, **({"database_files": files} if files else {}))
     settings = load_settings_for_move()  # last, as it says where the ledgers are
-    source, home = Database.existing(settings), settings.home_path
-    is_same = settings.database_name == target.database_name and target.postgres is not None
-    moved: list[Moved | MovedLedgers] = []
-    with instance_lock(home), no_daemon(settings.postgres):
-        if target.postgres is not None:  # before the tables are written there
-            with new_draft(home) as draft:
-                check_target(target.postgres, draft.folder)
-        if not is_same:
-            with new_draft(home) as draft:
-                moved.append(move(source, Database.configured(target), draft.folder))
-        if settings.postgres != target.postgres or is_same:
-            with new_draft(home) as draft:
-                words = None if is_same else settings.postgres
-                moved.append(move_ledgers(home, words, target.postgres, draft.folder, utc_now()))
-        if not is_same:
-            record_move(home, settings.database_name, target.database_name, utc_now())
+    moved = move_home(settings, target, utc_now())
     show(moved, json_output, "\n".join(map(str, moved)))
 
 

@@ -140,12 +140,13 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def is_known(path: Path) -> bool:
-    """Whether the ledger ``path`` exists or has existed; :func:`connect` reports a lost one, or a server that does not
-    answer, as an error."""
+    """Whether the ledger ``path`` exists or has existed; :func:`connect` reports a lost or moved one, or a server that
+    does not answer, as an error."""
     if (words := _server(path)) is None:
         return sqlite.is_known(path)
     try:
         with closing(postgres.connect(words, path.stem, 0)) as connection:
+            connection.refuse_moved()
             return bool(connection.version) or _has_been(connection, path, words) or sqlite.is_known(path)
     except sqlite3.Error:
         return True
@@ -299,12 +300,13 @@ def _shared_home(path: Path) -> Path | None:
 
 
 def _check_present(connection: postgres.PostgresConnection, path: Path, words: str) -> None:
-    """Refuse to begin an empty ledger in PostgreSQL in place of one that exists, or has existed: money and labels would
-    be forgotten.
+    """Refuse a ledger in PostgreSQL that was moved elsewhere, and to begin an empty one in place of one that exists, or
+    has existed: money and labels would be forgotten.
 
     Raises:
-        sqlite3.DatabaseError: it would.
+        sqlite3.DatabaseError: it was, or it would.
     """
+    connection.refuse_moved()
     if connection.version:
         with suppress(OSError, sqlite3.Error):  # a full disk; the next use marks it
             if not connection.is_recorded():  # it was made by a version that did not record it

@@ -20,8 +20,10 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
+from bizcharts_pipeline.core.moved import moved
 from bizcharts_pipeline.core.postgres_dialect import as_postgres, with_marks
 
 CONNECT_SECONDS, DEAD_AFTER_SECONDS = 10, 30
@@ -64,6 +66,7 @@ _MISSING = "The package psycopg2 is not installed: run `make install-lake`"
 DRAFT = "_moving"  # after the name of a schema that is being filled, and is no ledger yet
 KNOWN_SCHEMA = "bizcharts_ledgers"
 KNOWN = f"{KNOWN_SCHEMA}.known"  # the table of the names of all ledgers that have existed
+MOVED = f"{KNOWN_SCHEMA}.moved"  # the table of where the lake and its ledgers were moved to; there is none before
 _COMMENT = "ledger of BizCharts, version "
 
 
@@ -76,8 +79,12 @@ def connection_words(words: str, *settings: str) -> str:
     return (
         f"{words} connect_timeout={CONNECT_SECONDS} "
         f"keepalives_idle=10 keepalives_interval=5 keepalives_count=4 tcp_user_timeout={DEAD_AFTER_SECONDS * 1000} "
-        f"application_name='bizcharts {socket.gethostname()} {os.getpid()}' options='{of_server}'"
+        f"application_name='{_own_name()}' options='{of_server}'"
     )
+
+
+def _own_name() -> str:
+    return f"bizcharts {socket.gethostname()} {os.getpid()}"
 
 
 def refusal(message: str) -> str | None:
@@ -135,6 +142,16 @@ class PostgresConnection:
         if self.is_recorded():
             self.execute(f"DELETE FROM {KNOWN} WHERE name = ?", (self._schema,))
 
+    def refuse_moved(self) -> None:
+        """Refuse a database whose ledgers were moved elsewhere.
+
+        Raises:
+            sqlite3.DatabaseError: they were.
+        """
+        if self.execute("SELECT 1 FROM pg_tables WHERE schemaname || '.' || tablename = ?", (MOVED,)).fetchone():
+            target, at = self.execute(f"SELECT target, at FROM {MOVED}").fetchone()
+            raise sqlite3.DatabaseError(moved("the ledger in PostgreSQL", target, at))
+
     def is_foreign(self, tables: Collection[str]) -> bool:
         """Whether the schema exists and is no ledger, or holds other tables or views than ``tables``."""
         query = "SELECT relname FROM pg_class WHERE relnamespace = ? AND relkind IN ('r', 'p', 'f', 'v', 'm')"
@@ -151,6 +168,7 @@ class PostgresConnection:
         wait = f"SET LOCAL lock_timeout = {max(1, round(self._busy_seconds * 1000))}"
         try:
             self._run(f"BEGIN; {wait}; SELECT pg_advisory_xact_lock({_key(self._schema)})")
+            self.refuse_moved()  # while it waited
         except BaseException as error:
             if self.in_transaction:
                 self.rollback()
@@ -252,6 +270,37 @@ def connect(words: str, schema: str, busy_seconds: float) -> PostgresConnection:
     """
     own = (f"search_path={schema}", "synchronous_commit=on", f"idle_in_transaction_session_timeout={FROZEN_SECONDS}s")
     return PostgresConnection(_open(connection_words(words, *own), busy_seconds), schema, busy_seconds)
+
+
+def others_at_work(words: str) -> list[str]:
+    """Return the other processes, by machine and number, that hold a lock in the database of the connection string
+    ``words``: runs, writers and services.
+
+    Raises:
+        sqlite3.OperationalError: the server does not answer, or refuses the connection.
+    """
+    query = (
+        "SELECT DISTINCT coalesce(application_name, '') FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE locktype = 'advisory' AND granted AND application_name <> ? "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    with closing(connect(words, "public", AWAY_SECONDS)) as connection:
+        return sorted(name for (name,) in connection.execute(query, (_own_name(),)))
+
+
+def mark_moved(words: str, target: str, now: datetime) -> None:
+    """Record, in the database of the connection string ``words``, that the lake and the ledgers in it were moved to the
+    database ``target`` at ``now`` (naive UTC); no process uses them any more.
+
+    Raises:
+        sqlite3.Error: it was not recorded.
+    """
+    with closing(connect(words, KNOWN_SCHEMA, AWAY_SECONDS)) as connection:
+        connection.create()
+        connection.execute(
+            f"CREATE TABLE {MOVED} AS SELECT ?::TEXT AS target, ?::TEXT AS at",
+            (target, now.isoformat(timespec="seconds")),
+        )
 
 
 class Lock:

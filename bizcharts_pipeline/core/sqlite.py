@@ -91,7 +91,7 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool 
         sqlite3.Error: the file cannot be used, is the one of another ledger, or has a damaged write-ahead log.
     """
     if path.exists() and not os.access(path.parent, os.W_OK):
-        return _copy_to_read(path, one_thread=one_thread)
+        return copy_to_read(path, one_thread=one_thread)
     sqlite_seal.wait_for_restore(path, busy_seconds)
     path.parent.mkdir(parents=True, exist_ok=True)
     use = sqlite_seal.begin(path, busy_seconds)
@@ -146,8 +146,14 @@ def table_names(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute(query)]
 
 
-def _copy_to_read(path: Path, *, one_thread: bool) -> SqliteConnection:
-    """Return an in-memory copy of a ledger and its write-ahead log: SQLite cannot open one in a read-only folder."""
+def copy_to_read(path: Path, *, one_thread: bool = True) -> SqliteConnection:
+    """Return an in-memory copy of a ledger and its write-ahead log, which refuses every write: SQLite cannot open a
+    ledger in a read-only folder.
+
+    Raises:
+        sqlite3.Error: the file cannot be used, or is the one of another ledger.
+        OSError: it cannot be read, or copied to a temporary folder.
+    """
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=one_thread, factory=SqliteConnection)
     try:
         with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder:

@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from bizcharts_pipeline.core import moved
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.files import (
     open_regular,
@@ -32,6 +33,7 @@ from bizcharts_pipeline.core.files import (
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, has_log, log_path
 
 SQLITE_FILES = ("", "-journal", "-wal", "-shm")  # suffixes of the files that SQLite opens
+SEAL = ".seal"  # suffix of the seal
 FOLDER = "ledgers"  # of a home
 KNOWN = "known-ledgers"  # beside it; one empty file for each ledger that has existed
 PAUSE_SECONDS = 0.01
@@ -129,7 +131,7 @@ def wait_for_restore(path: Path, wait_seconds: float) -> None:
 
 def seal_path(path: Path) -> Path:
     """The file that holds the hash of the ledger ``path``."""
-    return path.with_name(f"{path.name}.seal")
+    return path.with_name(f"{path.name}{SEAL}")
 
 
 def write_seal(path: Path) -> None:
@@ -157,7 +159,7 @@ def ledger_paths(home: Path) -> list[Path]:
     """Return the ledgers of ``home`` by name, including lost ones."""
     folder = home / FOLDER
     paths = set(folder.glob("*.sqlite"))
-    for suffix in (".lock", ".seal"):
+    for suffix in (".lock", SEAL):
         paths |= {mark.with_suffix("") for mark in folder.glob(f"*.sqlite{suffix}")}
     paths |= {folder / mark.name for mark in (home / KNOWN).glob("*.sqlite")}
     return sorted(path for path in paths if path.exists() or is_lost(path))
@@ -165,7 +167,7 @@ def ledger_paths(home: Path) -> list[Path]:
 
 def lost(path: Path) -> str:
     """Return the message for a lost ledger."""
-    return (
+    return moved.refusal(path.parent) or (
         f"{path} is missing or empty, although it existed. `bizcharts restore FILE --only ledgers` restores a backup, "
         "`bizcharts repair --accept` begins a new one."
     )

@@ -6,8 +6,9 @@ held across a network call, a model or a user's input.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,6 +176,33 @@ class Database(ABC):
             DatabaseUnavailable: the database exists.
             DatabaseError: it cannot be created.
         """
+
+    @abstractmethod
+    def held(self, copy_to: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Yield a connection like :meth:`read`, for a move: until the end of the block no other process can write.
+
+        Raises:
+            DatabaseError: as :meth:`write`.
+        """
+
+    @abstractmethod
+    def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> Path | None:
+        """Let no process use the database and its ledgers any more, in one step, because they were moved to the
+        database ``target`` at ``now`` (naive UTC). The caller holds them.
+
+        Return the path that the file is kept at; ``None`` if the database is no file, and stays.
+
+        Args:
+            ledgers: those that are files, moved with it.
+
+        Raises:
+            DatabaseError: it was not recorded.
+            OSError: a file cannot be renamed; the next process to open the database continues.
+        """
+
+    @abstractmethod
+    def left_for(self) -> str | None:
+        """Return the database that :meth:`leave` has named; ``None`` if this one is in use."""
 
     def file(self) -> "DatabaseFile":
         """Return the database as a file, for what only a file has: copies, restores and repairs.

@@ -10,19 +10,22 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
+from bizcharts_pipeline.core import moved
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.duckdb_file import is_duckdb
 from bizcharts_pipeline.core.errors import reason_of, without_kind
 from bizcharts_pipeline.core.files import is_special, read_regular, sync, write_atomically
+from bizcharts_pipeline.core.sqlite_seal import SEAL, SQLITE_FILES
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import (
@@ -181,6 +184,38 @@ class DatabaseFile(Database):
                     leftover.unlink(missing_ok=True)
             if self.installation:
                 self.installation.confirm()
+
+    @contextmanager
+    def held(self, copy_to: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        self.migrate()
+        with (
+            self.replacing(),
+            closing(self._connect(read_only=True, copy_to=copy_to)) as connection,
+            passed_on(connection),
+            self._named_errors(),
+        ):
+            yield connection
+
+    def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> Path:
+        kept = self.path.with_name(f"{self.path.name}.before-move-{now:%Y%m%dT%H%M%S}")
+        moves = []
+        # The notes first: without them, a process between two renames could begin anew.
+        for place in (self.path, *{path.parent for path in ledgers}):
+            draft = Path(f"{moved.note_path(place)}.new")
+            write_atomically(draft, moved.note(target, now))
+            moves.append(swap.Move(draft, moved.note_path(place), Path(f"{moved.note_path(place)}.before")))
+        for path in ledgers:
+            folder = path.parent.with_name(f"before-move-{now:%Y%m%dT%H%M%S}") / path.parent.name
+            for suffix in (*SQLITE_FILES, SEAL):
+                name = f"{path.name}{suffix}"
+                moves.append(swap.Move(None, path.with_name(name), folder / name))
+        for beside in (wal, closed.seal_path, closed.note_path):
+            moves.append(swap.Move(None, beside(self.path), beside(kept)))
+        swap.swap(self.path, [*moves, swap.Move(None, self.path, kept)])
+        return kept
+
+    def left_for(self) -> str | None:
+        return moved.left_for(self.path)
 
     def file(self) -> "DatabaseFile":
         return self

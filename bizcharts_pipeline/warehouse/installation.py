@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.core import moved
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.files import is_special, read_regular, write_atomically
 from bizcharts_pipeline.core.private import check_owner, tighten
@@ -65,8 +66,8 @@ class Installation:
         """Check that the installation's database exists or that this is a first start.
 
         Raises:
-            DatabaseUnavailable: a file is in the place of the home or of a folder above it; or the folder of the home
-                does not exist.
+            DatabaseUnavailable: the database was moved to another one; a file is in the place of the home or of a
+                folder above it; or the folder of the home does not exist.
             DatabaseCorrupt: another file than a database is in its place.
             DatabaseLost: the database is missing or empty, and the installation has had one.
             ForeignHome: the home belongs to another user, and this one has no access.
@@ -86,6 +87,8 @@ class Installation:
             check_owner(self.home)
         if self.database is None or journal(self.database).exists():
             return  # a restore was interrupted: the next process to open the database finishes it
+        if moved_away := moved.refusal(self.database):
+            raise DatabaseUnavailable(moved_away)
         if is_missing(self.database) and (evidence := self._evidence()):
             state = "is empty" if self.database.exists() else "is missing"
             raise DatabaseLost(

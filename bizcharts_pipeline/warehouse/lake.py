@@ -18,11 +18,13 @@ The connection is closed to all files but the lake's.
 import json
 import os
 import random
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -30,7 +32,8 @@ import duckdb
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular, write_atomically
-from bizcharts_pipeline.core.postgres import connection_words
+from bizcharts_pipeline.core.moved import moved
+from bizcharts_pipeline.core.postgres import connection_words, mark_moved
 from bizcharts_pipeline.settings import LAKE, postgres_words
 from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.catalogue import (
@@ -38,8 +41,10 @@ from bizcharts_pipeline.warehouse.catalogue import (
     EXTENSIONS,
     FILES,
     HAS_LOCK,
+    IS_MOVED,
     IS_THERE,
     LOCK_HOLDER,
+    MOVED_TO,
     SIZES,
     SNAPSHOT,
     TAKE_LOCK,
@@ -153,6 +158,7 @@ class Lake(Database):
     def read(self, copy_to: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         for attempt in (1, 2):
             with self._cursor(copy_to) as connection, self._named_errors(), _rolled_back(connection):
+                self._refuse_moved(connection)
                 if not migrations.pending(connection, migrations.known_migrations()) or attempt == 2:
                     yield connection
                     return
@@ -161,6 +167,7 @@ class Lake(Database):
     @contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._cursor() as lock, self._locked(lock), self._cursor() as connection, self._named_errors():
+            self._refuse_moved(connection)  # over a connection that began after the lock was taken
             pending = migrations.pending(connection, migrations.known_migrations())
             migrations.apply(connection, pending, utc_now(), keys=False)
             with transaction(connection):
@@ -172,6 +179,7 @@ class Lake(Database):
         the last day needs. Readers go on; writers wait.
         """
         with self._cursor() as lock, self._locked(lock), self._cursor() as connection, self._named_errors():
+            self._refuse_moved(connection)
             before, free, files = row(connection, SIZES)
             worth_it = free >= MIN_FREE_SHARE * before or files >= MIN_SMALL_FILES
             if worth_it and not dry_run:
@@ -192,6 +200,28 @@ class Lake(Database):
                 migrations.create_tables(connection, migrations.known_migrations(), keys=False)
                 yield connection
                 self._check_lock(lock)
+
+    @contextmanager
+    def held(self, copy_to: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._cursor() as lock, self._locked(lock), self.read(copy_to) as connection:
+            yield connection
+
+    def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> None:
+        try:
+            mark_moved(postgres_words(self.address), target, now)
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable(f"{self.name}: {error}") from None
+
+    def left_for(self) -> str | None:
+        if not self.exists():
+            return None
+        with self._cursor() as connection, self._named_errors():
+            return str(row(connection, MOVED_TO)[0]) if ask(connection, IS_MOVED) else None
+
+    def _refuse_moved(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if ask(connection, IS_MOVED):
+            target, at = row(connection, MOVED_TO)
+            raise DatabaseUnavailable(moved(self.name, target, at))
 
     @contextmanager
     def _cursor(self, copy_to: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -4,9 +4,10 @@ DuckDB downloads the extension ``motherduck`` and reads its token from the envir
 no lock of our own: of two writers that meet, MotherDuck refuses one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -81,6 +82,17 @@ class MotherDuck(Database):
         with self._connected() as connection, transaction(connection):
             migrations.create_tables(connection, migrations.known_migrations())
             yield connection
+
+    @contextmanager
+    def held(self, copy_to: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self.read(copy_to) as connection:
+            yield connection
+
+    def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> None:
+        pass  # it can still be used
+
+    def left_for(self) -> str | None:
+        return None
 
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:

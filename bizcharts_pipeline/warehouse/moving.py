@@ -1,7 +1,7 @@
-"""Moves all tables from one database to another: from the file to a lake, and back.
+"""Copies all tables from one database to another: from the file to a lake, and back.
 
 The rows go through Parquet files in a folder. The target is filled in one step, in which its rows are compared with the
-source's, so a killed move leaves no target, or a whole one. The source is only read.
+source's, so a killed copy leaves no target, or a whole one.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,9 @@ from bizcharts_pipeline.warehouse.values import quoted
 
 
 @dataclass(frozen=True)
-class Moved:
-    """Result of a move: number of rows by table. ``was_there``: an earlier move had done it."""
+class Copied:
+    """Result of a copy: number of rows by table. ``was_there``: an earlier one had done it."""
 
-    source: str
     target: str
     rows: Mapping[str, int]
     was_there: bool
@@ -29,49 +28,36 @@ class Moved:
     def __str__(self) -> str:
         what = f"{counted(len(self.rows), 'table')}, {counted(sum(self.rows.values()), 'row')}"
         done = "were there already, and are the same" if self.was_there else "copied and compared"
-        return (
-            f"{what} {done}: {self.target}. Set BIZCHARTS_DATABASE to it: {self.source} stays as it is, and no command "
-            "uses it any more."
-        )
+        return f"{what} {done}: {self.target}."
 
 
-def move(source: Database, target: Database, folder: Path) -> Moved:
-    """Copy all tables of ``source`` into the new database ``target``, through the empty folder ``folder``.
+def copy_tables(connection: duckdb.DuckDBPyConnection, target: Database, folder: Path) -> Copied:
+    """Copy all tables into the new database ``target``, through the empty folder ``folder``.
 
     A target with the same rows is left as it is.
 
+    Args:
+        connection: to the source, from :meth:`Database.held` with the same folder.
+
     Raises:
-        MoveFailed: the target is the source or holds other rows, the copy does not agree, or the source was written to
-            meanwhile; there is no new target.
-        DatabaseError: one of the two cannot be used.
+        MoveFailed: the target holds other rows, or the copy does not agree; there is no new target.
+        DatabaseError: the target cannot be used.
     """
-    if source.name == target.name:
-        raise MoveFailed(f"{target.name} is the database itself; name another one.")
+    wanted = read_contents(connection)
+    rows = {name: table.rows for name, table in wanted.items()}
     if target.exists():
-        return _compared(source, target)
-    with source.read(copy_to=folder) as connection:
-        before, wanted = source.stamp(), read_contents(connection)
+        with target.read() as there:
+            found = read_contents(there)
+        if found != wanted:
+            raise MoveFailed(f"{target.name} holds other rows; name a new database. Nothing was changed.")
+        return Copied(target.name, rows, was_there=True)
+    for name in wanted:
+        connection.execute(f"COPY {_quoted(name)} TO {_file(folder, name)} (FORMAT parquet)")
+    with target.filled(folder) as new:
         for name in wanted:
-            connection.execute(f"COPY {_quoted(name)} TO {_file(folder, name)} (FORMAT parquet)")
-    with target.filled(folder) as connection:
-        for name in wanted:
-            connection.execute(f"INSERT INTO {_quoted(name)} FROM read_parquet({_file(folder, name)})")
-        _check(wanted, connection, target)
-        if source.stamp() != before:
-            raise MoveFailed(f"{source.name} was written to meanwhile; stop the service, and try again.")
-    return Moved(source.name, target.name, {name: table.rows for name, table in wanted.items()}, was_there=False)
-
-
-def _compared(source: Database, target: Database) -> Moved:
-    with source.read() as connection:
-        wanted = read_contents(connection)
-    with target.read() as connection:
-        found = read_contents(connection)
-    if found != wanted:
-        raise MoveFailed(
-            f"{target.name} holds other rows than {source.name}; name a new database. Nothing was changed."
-        )
-    return Moved(source.name, target.name, {name: table.rows for name, table in wanted.items()}, was_there=True)
+            new.execute(f"INSERT INTO {_quoted(name)} FROM read_parquet({_file(folder, name)})")
+        _check(wanted, new, target)
+    return Copied(target.name, rows, was_there=False)
 
 
 def _check(wanted: Mapping[str, Contents], connection: duckdb.DuckDBPyConnection, target: Database) -> None:

@@ -190,8 +190,8 @@ class Pipeline(RuleBasedStateMachine):
         thread = sorted(self.posts)[number % len(self.posts)]
         if (thread, labeller) in self.labels:
             return
-        self.clicks += 1
-        at = utc_now() + timedelta(microseconds=self.clicks)  # a label of the same person, post and time is the same one
+        self.clicks += 1  # a label of the same person, post and time is the same label
+        at = utc_now() + timedelta(microseconds=self.clicks)
         with self.process():
             self.ledger.append([Label(thread, rating, labeller, at)])
         self._adopt({**self.labels, (thread, labeller): rating})

@@ -14,17 +14,18 @@ from bizcharts_pipeline.warehouse import errors, moving
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.lake import Lake
-from bizcharts_pipeline.warehouse.moving import move
+from bizcharts_pipeline.warehouse.moving import Copied, copy_tables
 
 MOVE = """
 import sys
 from pathlib import Path
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.moving import move
+from bizcharts_pipeline.warehouse.moving import copy_tables
 source, target, home, folder = sys.argv[1:]
 Path(folder).mkdir(exist_ok=True)
 print("moving", flush=True)
-move(Database.named(source, Path(home), 30), Database.named(target, Path(home), 30), Path(folder))
+with Database.named(source, Path(home), 30).held(Path(folder)) as connection:
+    copy_tables(connection, Database.named(target, Path(home), 30), Path(folder))
 """
 # What Parquet, JSON and a lake could lose: times to the microsecond, money, numbers that are none, bytes, nothing.
 ODD = (
@@ -54,6 +55,11 @@ def file(tmp_path: Path) -> Database:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "draft").mkdir()
     return tmp_path / "draft"
+
+
+def move(source: Database, target: Database, folder: Path) -> Copied:
+    with source.held(folder) as connection:
+        return copy_tables(connection, target, folder)
 
 
 def contents(database: Database) -> dict[str, Contents]:
@@ -92,22 +98,15 @@ def test_a_move_is_repeated_without_effect_and_never_replaces_other_rows(
     for source, target in ((file, lake), (lake, file)):
         with pytest.raises(errors.MoveFailed, match="holds other rows"):
             move(source, target, folder)
-    with pytest.raises(errors.MoveFailed, match="is the database itself"):
-        move(lake, lake, folder)
     assert contents(lake) == changed
     assert lake.stamp() != stamp
 
 
 @pytest.mark.slow
-def test_a_move_whose_copy_differs_or_whose_source_changes_leaves_no_target(
+def test_a_move_whose_copy_differs_leaves_no_target(
     file: Database, lake: Lake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back = Database.named(str(tmp_path / "home" / "back.duckdb"), tmp_path / "home", 30)
-    monkeypatch.setattr(type(file), "stamp", lambda _: time.monotonic_ns())
-    for target in (lake, back):
-        with pytest.raises(errors.MoveFailed, match="was written to meanwhile"):
-            move(file, target, folder)
-    monkeypatch.undo()
     right = moving.read_contents
     monkeypatch.setattr(
         moving,

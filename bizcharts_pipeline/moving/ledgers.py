@@ -1,13 +1,13 @@
-"""Moves the ledgers of an installation between the files of its home and the PostgreSQL database of a lake.
+"""Copies the ledgers of an installation between the files of its home and the PostgreSQL database of a lake.
 
-Each ledger is filled apart, compared with its source, and then put in place in one step, so a killed move leaves no
-ledger, or a whole one; repeating it does what is missing. Nothing can write to the source meanwhile; it stays as it is.
+Each ledger is filled apart, compared with its source, and then put in place in one step, so a killed copy leaves no
+ledger, or a whole one; repeating it does what is missing.
 """
 
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,8 +57,8 @@ class LedgersNotMoved(BizchartsError):
 
 
 @dataclass(frozen=True)
-class MovedLedgers:
-    """Result of a move: number of rows by ledger, and the folder of the files that were replaced, if any were."""
+class CopiedLedgers:
+    """Result of a copy: number of rows by ledger, and the folder of the files that were replaced, if any were."""
 
     target: str
     rows: Mapping[str, int]
@@ -70,9 +70,45 @@ class MovedLedgers:
         return f"{what} copied and compared: {self.target}.{kept}"
 
 
-def move_ledgers(home: Path, source: str | None, target: str | None, folder: Path, now: datetime) -> MovedLedgers:
-    """Copy the ledgers of ``home`` from ``source`` to ``target``: the words of a connection string, or ``None`` for the
-    files of the home. A target with the same rows, or with none, is no obstacle; a file with other rows is kept
+@contextmanager
+def held_ledgers(home: Path, words: str | None) -> Iterator[dict[Path, Connection]]:
+    """Yield the ledgers of ``home`` by path, open; until the end of the block no other process can write to them.
+
+    Args:
+        words: of the connection string of the database that they are in; ``None``: files of the home.
+
+    Raises:
+        LedgersNotMoved: a ledger is lost, in use, of a newer version, or cannot be used.
+    """
+    held: dict[Path, Connection] = {}
+    with ExitStack() as stack:
+        for below, bring_up_to_date in LEDGERS.items():
+            path = home / below
+            try:
+                if problem := _loss(path, words):
+                    raise LedgersNotMoved(problem)
+                if not _is_there(path, words):
+                    continue
+                with closing(_open(path, words)) as ledger:
+                    if not bring_up_to_date(ledger):
+                        raise LedgersNotMoved(of_newer_version(path))
+                if words is None:
+                    if not stack.enter_context(sqlite_seal.exclusive_lock(path)):
+                        raise LedgersNotMoved(f"{path} is in use; stop the service and the labeller, and try again.")
+                    held[path] = stack.enter_context(closing(sqlite.copy_to_read(path)))
+                else:
+                    held[path] = stack.enter_context(closing(_in_postgres(words, path.stem)))
+                    stack.enter_context(transaction(held[path]))
+            except (sqlite3.Error, OSError) as error:
+                raise LedgersNotMoved(f"{path.stem}: the ledger was not moved: {error}") from None
+        yield held
+
+
+def copy_ledgers(
+    held: Mapping[Path, Connection], home: Path, target: str | None, folder: Path, now: datetime
+) -> CopiedLedgers:
+    """Copy the ledgers ``held`` (:func:`held_ledgers`) to ``target``: the words of a connection string, or ``None`` for
+    the files of ``home``. A target with the same rows, or with none, is no obstacle; a file with other rows is kept
     apart and replaced, as the ledgers in PostgreSQL are those that were in use.
 
     Args:
@@ -81,27 +117,20 @@ def move_ledgers(home: Path, source: str | None, target: str | None, folder: Pat
 
     Raises:
         LedgersNotMoved: the target in PostgreSQL holds other rows or another program's tables, a copy does not agree,
-            or a ledger is lost or cannot be used.
+            or a ledger of the target is lost or cannot be used.
     """
     if target is not None:
         check_target(target, folder)
     kept = home / f"before-move-{now:%Y%m%dT%H%M%S}"
-    moved = {}
-    for below, bring_up_to_date in LEDGERS.items():
-        path = home / below
+    copied = {}
+    for path, old in held.items():
         try:
-            if problem := _loss(path, source) or (_loss(path, target) if target is not None else None):
+            if target is not None and (problem := _loss(path, target)):
                 raise LedgersNotMoved(problem)
-            if not _is_there(path, source):
-                continue
-            with closing(_open(path, source)) as old:
-                if not bring_up_to_date(old):
-                    raise LedgersNotMoved(of_newer_version(path))
-                with transaction(old):  # so that nobody writes to it
-                    moved[path.stem] = _copy(old, path, target, folder, kept, bring_up_to_date)
+            copied[path.stem] = _copy(old, path, target, folder, kept, LEDGERS[path.relative_to(home)])
         except (sqlite3.Error, OSError) as error:
             raise LedgersNotMoved(f"{path.stem}: the ledger was not moved: {error}") from None
-    return MovedLedgers(_name(target, home), moved, kept if kept.exists() else None)
+    return CopiedLedgers(_name(target, home), copied, kept if kept.exists() else None)
 
 
 def check_target(words: str, folder: Path) -> None:

@@ -1,0 +1,177 @@
+"""An installation that was moved to another database: whatever still names the old one is refused, and nothing that was
+written is left behind."""
+
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from forked import ForkedProcess, run_bizcharts
+from installation import Installation
+from postgres import Postgres
+
+from bizcharts_pipeline.autolabel.ledger import LEDGER as AUTO_LABELS
+from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger, AutoLabelLedgerError
+from bizcharts_pipeline.core import run_locks
+from bizcharts_pipeline.core.ledgers import keep_in_postgres
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
+from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
+from bizcharts_pipeline.labels.ledger import Label, LabelLedger, LedgerError
+from bizcharts_pipeline.settings import postgres_words
+from bizcharts_pipeline.warehouse.contents import Contents, read_contents
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseUnavailable
+
+NOW = datetime(2026, 3, 2, 12)
+COMMANDS = (["stats"], ["labels", "stats"], ["poll", "--once"], ["pods", "list"], ["health"])
+
+
+@pytest.fixture
+def board() -> Iterator[SimulatedBoard]:
+    with SimulatedBoard(World(3, NOW - timedelta(days=1), 2), now=NOW) as server:
+        yield server
+
+
+@pytest.fixture
+def here(tmp_path: Path, board: SimulatedBoard) -> Iterator[Installation]:
+    """An installation on a file, with a poll and a label."""
+    installation = Installation(tmp_path / "here", board.url)
+    assert installation.run_here("poll", "--once", now=NOW).returncode == 0
+    LabelLedger(installation.home / LABELS).append([label(1)])
+    yield installation
+    for home in (installation.home, tmp_path / "there" / "home"):
+        keep_in_postgres(home, None)
+
+
+def label(thread: int) -> Label:
+    return Label(thread, 3, "ann", NOW)
+
+
+def contents(database: Database) -> dict[str, Contents]:
+    with database.read() as connection:
+        return read_contents(connection)
+
+
+def migrate(here: Installation, target: str) -> subprocess.CompletedProcess[str]:
+    return here.run_here("migrate", "--to", target, now=NOW)
+
+
+def refused(here: Installation, target: str) -> None:
+    """Every command of the installation names the database that is used now."""
+    for command in COMMANDS:
+        done = here.run_here(*command, now=NOW)
+        assert done.returncode, (command, done.stdout)
+        assert f"Set BIZCHARTS_DATABASE to {target}" in done.stdout + done.stderr, command
+
+
+def test_a_file_that_was_left_for_a_lake_is_refused_wherever_it_is_found(
+    here: Installation, postgres: Postgres, tmp_path: Path
+) -> None:
+    lake, home = postgres.new_lake(), here.home
+    before = contents(here.database)
+    used = (LabelLedger(home / LABELS), here.database)  # by a labeller and a poll that were not stopped
+    moved = migrate(here, lake)
+    assert moved.returncode == 0, moved.stderr
+    assert contents(Database.named(lake, home, 30)) == before
+    keep_in_postgres(home, None)
+    with pytest.raises(LedgerError, match=f"was moved to {lake}"):
+        used[0].append([label(2)])
+    with pytest.raises(DatabaseUnavailable, match=f"was moved to {lake}"):
+        Database.named(str(home / "bizcharts.duckdb"), home, 30).migrate()
+    refused(here, lake)
+    shutil.copytree(home, tmp_path / "copied" / "home")
+    refused(Installation(tmp_path / "copied", here.board_url), lake)
+    assert "are databases of the same kind" in migrate(here, str(tmp_path / "other.duckdb")).stderr
+    assert f"was moved to {lake}" in migrate(here, postgres.new_lake()).stderr
+    assert migrate(here, lake).returncode == 0, "repeated, it finds all done"
+    kept = sorted(home.glob("bizcharts.duckdb.before-move-*"))
+    assert contents(Database.named(str(kept[0]), None, 30)) == before
+    assert not (home / "bizcharts.duckdb").exists()
+    assert not (home / LABELS).exists()
+
+
+def test_a_lake_that_was_left_for_a_file_is_refused_on_every_machine_and_by_every_spelling(
+    here: Installation, postgres: Postgres, tmp_path: Path
+) -> None:
+    lake, file = postgres.new_lake(), str(here.home / "bizcharts.duckdb")
+    assert migrate(here, lake).returncode == 0
+    there = Installation(tmp_path / "there", here.board_url, lake=lake)
+    assert there.run_here("stats", now=NOW).returncode == 0
+    attached = there.database
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    assert f"{lake} and {lake.replace('127.0.0.1', 'localhost')} are databases" in (
+        migrate(here, lake.replace("127.0.0.1", "localhost")).stderr
+    )
+    keep_in_postgres(there.home, postgres_words(lake))
+    with AutoLabelLedger(there.home / AUTO_LABELS) as paid:
+        back = migrate(here, file)
+        assert back.returncode == 0, back.stderr
+        with pytest.raises(AutoLabelLedgerError, match=f"was moved to {file}"), paid.transaction():
+            pass
+    for name in (lake, lake.replace("127.0.0.1", "localhost"), f"{lake} sslmode=prefer"):
+        for machine in (here, there):
+            machine.extra["BIZCHARTS_DATABASE"] = name
+            refused(machine, file)
+    for use in (attached.read, attached.write):
+        with pytest.raises(DatabaseUnavailable, match=f"was moved to {file}"), use():
+            pass
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    assert migrate(here, file).returncode == 0, "repeated, it finds all done"
+    del here.extra["BIZCHARTS_DATABASE"]  # the file is at its first place, and used again
+    assert here.run_here("poll", "--once", now=NOW + timedelta(minutes=1)).returncode == 0
+    assert "1 label" in here.run_here("labels", "stats", now=NOW).stdout
+
+
+def test_nothing_is_moved_while_a_run_is_in_progress(here: Installation, postgres: Postgres) -> None:
+    lake = postgres.new_lake()
+    with run_locks.alive(here.home / "runs", "a-run"):
+        waits = migrate(here, lake)
+        assert (waits.returncode, waits.stderr.count("\n")) == (1, 1)
+        assert "Runs are in progress (a-run)" in waits.stderr
+    assert migrate(here, lake).returncode == 0
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    script = (
+        "import sys; from pathlib import Path; from bizcharts_pipeline.core import ledgers; home = Path(sys.argv[1])\n"
+        "ledgers.keep_in_postgres(home, sys.argv[2])\n"
+        "with ledgers.alive(home / 'runs', 'a-run'): print('runs', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(here.home), postgres_words(lake)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdin
+        assert run.stdout
+        assert run.stdout.readline() == "runs\n"
+        waits = migrate(here, str(here.home / "bizcharts.duckdb"))
+        run.stdin.close()
+    assert (waits.returncode, waits.stderr.count("\n")) == (1, 1)
+    assert f"Runs are in progress (bizcharts {socket.gethostname()} {run.pid})" in waits.stderr
+    assert migrate(here, str(here.home / "bizcharts.duckdb")).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGKILL", stage="move", expected="the old database is in use, or the new one; repeated: moved")
+def test_a_move_of_a_home_that_is_killed_at_any_moment_is_completed_by_the_next(
+    here: Installation, postgres: Postgres
+) -> None:
+    before, file = contents(here.database), str(here.home / "bizcharts.duckdb")
+    chance = random.Random(7)
+    lake = postgres.new_lake()
+    for source, target in (("", lake), (lake, file)):
+        here.extra["BIZCHARTS_DATABASE"] = source
+        for _ in range(12):
+            words = ("migrate", "--to", target)
+            move = ForkedProcess(run_bizcharts, words, folder=here.folder, environment=here.environment(NOW))
+            time.sleep(chance.uniform(0.2, 3))
+            move.kill()
+            move.communicate(timeout=60)
+        done = migrate(here, target)
+        assert done.returncode == 0, done.stderr
+        assert contents(Database.named(target, here.home, 30)) == before
+        keep_in_postgres(here.home, postgres_words(lake) if target == lake else None)
+        assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1]
