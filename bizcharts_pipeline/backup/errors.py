@@ -10,6 +10,10 @@ class BackupFailed(BizchartsError):
     """No backup was made; no file of it is left."""
 
 
+class RestoreInterrupted(BizchartsError):
+    """A restore has begun to replace files, and one could not be replaced; it can be continued."""
+
+
 class NoSpace(BizchartsError):
     """The disk of a folder is full.
 

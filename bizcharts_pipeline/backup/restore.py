@@ -11,10 +11,11 @@ from typing import BinaryIO
 from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.archive import DATABASE, Member
 from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft, no_empty_home, space_in
-from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
+from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreInterrupted, RestoreRefused
 from bizcharts_pipeline.backup.ledgers import find_problem
 from bizcharts_pipeline.backup.misplaced import misplaced
 from bizcharts_pipeline.core.duckdb_file import is_duckdb
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import owner_only, sync
 from bizcharts_pipeline.core.run_locks import active
 from bizcharts_pipeline.core.sqlite_seal import FOLDER, KNOWN, exclusive_lock, ledger_paths, mark_known, write_seal
@@ -61,16 +62,14 @@ def restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only:
         RestoreRefused: it is the database itself, lacks a requested part, a run is in progress, or a ledger is in use.
         NoSpace: the disk of ``home`` or of the database is full; nothing was replaced.
         DatabaseError: its database is damaged or not of BizCharts; nothing was replaced.
+        RestoreInterrupted: a file could not be renamed; the next command continues.
     """
     if not file.is_file():
         raise RestoreRefused(f"{file}: there is no such file.")
     if file.resolve() == database.path.resolve():
         raise RestoreRefused(f"{file} is the database itself; name a backup of it.")
-    if runs := active(database.runs):
-        raise RestoreRefused(
-            f"Runs are in progress ({', '.join(runs)}); wait until they have ended, or stop them. Nothing was replaced."
-        )
-    with no_empty_home(home):
+    _refuse_runs(database)
+    with no_empty_home(home), space_in(_FAILED, home):
         return _restore(database, home, file, now, only)
 
 
@@ -108,8 +107,24 @@ def _restore(database: DatabaseFile, home: Path, file: Path, now: datetime, only
                             "Nothing was replaced."
                         )
             locks.enter_context(database.replacing())
-            swap(database.path, moves)
+            _refuse_runs(database)  # that began meanwhile; one that begins now waits for the locks
+            try:
+                swap(database.path, moves)
+            except OSError as error:
+                if not journal(database.path).exists():
+                    raise
+                raise RestoreInterrupted(
+                    f"The restore was interrupted: {reason_of(error)}. The next command that opens the database "
+                    "completes it."
+                ) from None
     return Restored(file, tuple(held), created_at, kept)
+
+
+def _refuse_runs(database: DatabaseFile) -> None:
+    if runs := active(database.runs):
+        raise RestoreRefused(
+            f"Runs are in progress ({', '.join(runs)}); wait until they have ended, or stop them. Nothing was replaced."
+        )
 
 
 def _unpack(

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from sqlite3 import Error as LedgerError
 
-from bizcharts_pipeline.backup.drafts import new_draft
+from bizcharts_pipeline.backup.drafts import clean_up, new_draft
 from bizcharts_pipeline.core import moved, run_locks
 from bizcharts_pipeline.core.postgres import others_at_work
 from bizcharts_pipeline.core.sqlite_seal import FOLDER
@@ -22,7 +22,6 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.database_file import DatabaseFile
 from bizcharts_pipeline.warehouse.errors import MoveFailed
 from bizcharts_pipeline.warehouse.moving import Copied, copy_tables
-from bizcharts_pipeline.warehouse.swap import journal
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,8 @@ def move_home(settings: Settings, target: Settings, now: datetime) -> list[Copie
             "between a file and a lake. Nothing was moved."
         )
     for either in (database, Database.configured(target)):
-        if isinstance(either, DatabaseFile) and journal(either.path).exists():
-            with either.exclusive():
-                pass  # the renames of a killed move are completed
+        if isinstance(either, DatabaseFile):
+            clean_up(either, home)  # the renames of a killed move are completed
     if database.left_for() == target.database_name:
         _delete_notes(home, target)
         return [Left(database.name, target.database_name, None)]

@@ -4,9 +4,10 @@ import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from shutil import copy2
+from typing import Any
 
 import duckdb
 import pytest
@@ -15,6 +16,7 @@ from installation import Installation
 from pods.small_disk import small_disk
 
 from bizcharts_pipeline.backup import archive
+from bizcharts_pipeline.backup import restore as restoring
 from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.errors import (
     BackupDamaged,
@@ -322,10 +324,24 @@ def test_a_full_disk_is_named_and_not_taken_for_damage(world: World, tmp_path: P
     back_up(world, file)
 
 
-def test_nothing_is_restored_under_a_run_in_progress(world: World, tmp_path: Path) -> None:
+def test_nothing_is_restored_under_a_run_in_progress(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, before = back_up(world, tmp_path / "file"), tree(world.home)
     with alive(world.database.runs, "a-run"), pytest.raises(RestoreRefused, match=r"in progress \(a-run\)"):
         restore(world.database, world.home, file, NOW)
+    assert tree(world.home) == before
+    verify = restoring.verify
+    with ExitStack() as begun:
+
+        def begin_meanwhile(*arguments: Any, **options: Any) -> None:
+            verify(*arguments, **options)
+            begun.enter_context(alive(world.database.runs, "a-later-run"))
+
+        monkeypatch.setattr(restoring, "verify", begin_meanwhile)
+        with pytest.raises(RestoreRefused, match=r"in progress \(a-later-run\)"):
+            restore(world.database, world.home, file, NOW)
+        monkeypatch.undo()
     assert tree(world.home) == before
     restore(world.database, world.home, file, NOW)
 
@@ -342,4 +358,10 @@ def test_a_disk_too_full_for_a_restore_is_named_and_the_home_stays(world: World,
             assert not list(second.home.rglob("*.duckdb"))
     with small_disk(world.home / "drafts", 4), pytest.raises(NoSpace, match=rf"no space left in {world.home}, where"):
         restore(world.database, world.home, file, NOW)
+    with small_disk(world.home / "drafts", 4):
+        with suppress(OSError), (world.home / "drafts" / "filling").open("wb", buffering=0) as filling:
+            while filling.write(bytes(1_000)):
+                pass
+        with pytest.raises(NoSpace, match=rf"Nothing was restored: there is no space left in {world.home}\."):
+            restore(world.database, world.home, file, NOW)
     assert {name: content for name, content in tree(world.home).items() if name in before} == before
