@@ -108,7 +108,7 @@ class Lake(Database):
     many_homes = True
     instead_of_a_file = (
         "back it and the ledgers up with `pg_dump` and a copy of the folder of its files; `bizcharts migrate --to "
-        "FILE` makes files of them (docs/operating.md)."
+        "FILE` moves them back to files (docs/operating.md)."
     )
 
     @property
