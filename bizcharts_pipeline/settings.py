@@ -34,6 +34,7 @@ from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import is_special
 from bizcharts_pipeline.core.ledgers import keep_in_postgres
 from bizcharts_pipeline.core.moved import refuse_moved
+from bizcharts_pipeline.core.sqlite_seal import FOLDER as LEDGERS
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
@@ -897,7 +898,8 @@ def load_settings(**overrides: Any) -> Settings:
     """
     settings = load_settings_for_move(**overrides)
     if not settings.database_name.startswith((LAKE, MOTHERDUCK)):
-        refuse_moved(settings.database_name)
+        refuse_moved(Path(settings.database_name))
+        refuse_moved(settings.home_path / LEDGERS)  # by another name of the file
     return settings
 
 

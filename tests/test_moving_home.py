@@ -3,17 +3,19 @@ written is left behind."""
 
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from forked import ForkedProcess, run_bizcharts
 from installation import Installation
+from pods.small_disk import fill, small_disk
 from postgres import Postgres
 
 from bizcharts_pipeline.autolabel.ledger import LEDGER as AUTO_LABELS
@@ -30,6 +32,7 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseUnavailable
 
 NOW = datetime(2026, 3, 2, 12)
+ROUNDS = 6  # of disturbances in each direction
 COMMANDS = (["stats"], ["labels", "stats"], ["poll", "--once"], ["pods", "list"], ["health"])
 
 
@@ -41,13 +44,18 @@ def board() -> Iterator[SimulatedBoard]:
 
 @pytest.fixture
 def here(tmp_path: Path, board: SimulatedBoard) -> Iterator[Installation]:
-    """An installation on a file, with a poll and a label."""
-    installation = Installation(tmp_path / "here", board.url)
-    assert installation.run_here("poll", "--once", now=NOW).returncode == 0
-    LabelLedger(installation.home / LABELS).append([label(1)])
+    installation = installed(tmp_path / "here", board)
     yield installation
     for home in (installation.home, tmp_path / "there" / "home"):
         keep_in_postgres(home, None)
+
+
+def installed(folder: Path, board: SimulatedBoard) -> Installation:
+    """An installation on a file, with a poll and a label."""
+    installation = Installation(folder, board.url)
+    assert installation.run_here("poll", "--once", now=NOW).returncode == 0
+    LabelLedger(installation.home / LABELS).append([label(1)])
+    return installation
 
 
 def label(thread: int) -> Label:
@@ -88,10 +96,13 @@ def test_a_file_that_was_left_for_a_lake_is_refused_wherever_it_is_found(
     refused(here, lake)
     shutil.copytree(home, tmp_path / "copied" / "home")
     refused(Installation(tmp_path / "copied", here.board_url), lake)
+    kept = sorted(home.glob("bizcharts.duckdb.before-move-*"))
+    here.extra["BIZCHARTS_DATABASE"] = str(kept[0])
+    refused(here, lake)
+    del here.extra["BIZCHARTS_DATABASE"]
     assert "are databases of the same kind" in migrate(here, str(tmp_path / "other.duckdb")).stderr
     assert f"was moved to {lake}" in migrate(here, postgres.new_lake()).stderr
     assert migrate(here, lake).returncode == 0, "repeated, it finds all done"
-    kept = sorted(home.glob("bizcharts.duckdb.before-move-*"))
     assert contents(Database.named(str(kept[0]), None, 30)) == before
     assert not (home / "bizcharts.duckdb").exists()
     assert not (home / LABELS).exists()
@@ -154,24 +165,69 @@ def test_nothing_is_moved_while_a_run_is_in_progress(here: Installation, postgre
     assert migrate(here, str(here.home / "bizcharts.duckdb")).returncode == 0
 
 
+def killed(move: ForkedProcess, postgres: Postgres, disk: Path) -> None:
+    move.kill()
+
+
+def stopped(move: ForkedProcess, postgres: Postgres, disk: Path) -> None:
+    """Stop it while another one is started, which has to refuse."""
+    if move.poll() is None:
+        move.send_signal(signal.SIGSTOP)
+
+
+def cut_off(move: ForkedProcess, postgres: Postgres, disk: Path) -> None:
+    postgres.kill()
+    postgres.start()
+
+
+def filled(move: ForkedProcess, postgres: Postgres, disk: Path) -> None:
+    fill(disk / "ballast")
+
+
+REPEATED = "the old database is in use, or the new one; repeated: moved"
+
+
 @pytest.mark.slow
-@pytest.mark.fault("SIGKILL", stage="move", expected="the old database is in use, or the new one; repeated: moved")
-def test_a_move_of_a_home_that_is_killed_at_any_moment_is_completed_by_the_next(
-    here: Installation, postgres: Postgres
+@pytest.mark.parametrize(
+    "disturb",
+    [
+        pytest.param(killed, marks=pytest.mark.fault("SIGKILL", stage="move", expected=REPEATED)),
+        pytest.param(
+            stopped,
+            marks=pytest.mark.fault("SIGSTOP", stage="move", expected="another one refuses; after SIGCONT: moved"),
+        ),
+        pytest.param(cut_off, marks=pytest.mark.fault("dropped network", stage="move", expected=REPEATED)),
+        pytest.param(filled, marks=pytest.mark.fault("ENOSPC", stage="move", expected=REPEATED)),
+    ],
+)
+def test_a_move_of_a_home_that_is_disturbed_at_any_moment_is_completed_by_the_next(
+    tmp_path: Path,
+    board: SimulatedBoard,
+    postgres: Postgres,
+    disturb: Callable[[ForkedProcess, Postgres, Path], None],
 ) -> None:
-    before, file = contents(here.database), str(here.home / "bizcharts.duckdb")
-    chance = random.Random(7)
-    lake = postgres.new_lake()
-    for source, target in (("", lake), (lake, file)):
-        here.extra["BIZCHARTS_DATABASE"] = source
-        for _ in range(12):
-            words = ("migrate", "--to", target)
-            move = ForkedProcess(run_bizcharts, words, folder=here.folder, environment=here.environment(NOW))
-            time.sleep(chance.uniform(0.2, 3))
-            move.kill()
-            move.communicate(timeout=60)
-        done = migrate(here, target)
-        assert done.returncode == 0, done.stderr
-        assert contents(Database.named(target, here.home, 30)) == before
-        keep_in_postgres(here.home, postgres_words(lake) if target == lake else None)
-        assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1]
+    with small_disk(tmp_path / "disk", 100_000):
+        here = installed(tmp_path / "disk", board)
+        lake, file = postgres.new_lake(), str(here.home / "bizcharts.duckdb")
+        before, chance = contents(here.database), random.Random(7)
+        for source, target in (("", lake), (lake, file)):
+            here.extra["BIZCHARTS_DATABASE"] = source
+            for _ in range(ROUNDS):
+                words = ("migrate", "--to", target)
+                move = ForkedProcess(run_bizcharts, words, folder=here.folder, environment=here.environment(NOW))
+                time.sleep(chance.uniform(0.2, 2))
+                disturb(move, postgres, tmp_path / "disk")
+                if disturb is stopped and move.poll() is None:
+                    second = migrate(here, target)
+                    assert (second.returncode == 0) or second.stderr.count("\n") == 1, second.stderr
+                    move.send_signal(signal.SIGCONT)
+                _, said = move.communicate(timeout=120)
+                assert disturb is killed or move.returncode == 0 or said.count("\n") == 1, said
+                assert disturb is not stopped or move.returncode == 0, said
+                (tmp_path / "disk" / "ballast").unlink(missing_ok=True)
+            done = migrate(here, target)
+            assert done.returncode == 0, done.stderr
+            assert contents(Database.named(target, here.home, 30)) == before
+            keep_in_postgres(here.home, postgres_words(lake) if target == lake else None)
+            assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1]
+        keep_in_postgres(here.home, None)

@@ -95,11 +95,11 @@ _MOVE_NETWORK = "no test; the catalogue is asked through PostgreSQL's own client
 _NOT_COVERED = {
     _BY_BROWSER: [("labeller", "clock jump")],
     _AS_TRAINING: [("training on a pod", fault) for fault in ("SIGSTOP", "EIO", "torn log", "power cut")],
-    _AS_KILLED: [("move", fault) for fault in ("SIGSTOP", "ENOSPC", "EIO", "clock jump", "power cut")],
+    _AS_KILLED: [("move", fault) for fault in ("EIO", "clock jump", "power cut")],
     _DATED: [("label import", "clock jump")],
     _ALERTED: [("alerts", "clock jump")],
     _EACH_STAGE: [("database", "EIO")],
-    _MOVE_NETWORK: [("move", "dropped network"), ("move", "slow network")],
+    _MOVE_NETWORK: [("move", "slow network")],
 }
 NOT_COVERED = {cell: reason for reason, cells in _NOT_COVERED.items() for cell in cells}
 

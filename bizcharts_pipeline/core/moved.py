@@ -54,13 +54,13 @@ def moved(source: str, target: str, at: str) -> str:
     )
 
 
-def refuse_moved(database: str) -> None:
-    """Check that the database ``database``, an absolute path or an address, is no file that was moved.
+def refuse_moved(file: Path) -> None:
+    """Check that the database or the folder of ledgers ``file`` was not moved.
 
     Raises:
         DatabaseMoved: it was.
     """
-    if message := refusal(Path(database)):
+    if message := refusal(file):
         raise DatabaseMoved(message)
 
 

@@ -25,7 +25,7 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.duckdb_file import is_duckdb
 from bizcharts_pipeline.core.errors import reason_of, without_kind
 from bizcharts_pipeline.core.files import is_special, read_regular, sync, write_atomically
-from bizcharts_pipeline.core.sqlite_seal import SEAL, SQLITE_FILES
+from bizcharts_pipeline.core.sqlite_seal import FOLDER, SEAL, SQLITE_FILES
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import (
@@ -200,7 +200,8 @@ class DatabaseFile(Database):
         kept = self.path.with_name(f"{self.path.name}.before-move-{now:%Y%m%dT%H%M%S}")
         moves = []
         # The notes first: without them, a process between two renames could begin anew.
-        for place in (self.path, *{path.parent for path in ledgers}):
+        home = [self.installation.home / FOLDER] if self.installation else []
+        for place in (self.path, *home):
             draft = Path(f"{moved.note_path(place)}.new")
             write_atomically(draft, moved.note(target, now))
             moves.append(swap.Move(draft, moved.note_path(place), Path(f"{moved.note_path(place)}.before")))

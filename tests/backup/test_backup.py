@@ -4,7 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from shutil import copy2
 from typing import Any
@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from backup_world import NOW, World, leave_ledger_log, leave_log, tree
 from installation import Installation
-from pods.small_disk import small_disk
+from pods.small_disk import fill, small_disk
 
 from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup import restore as restoring
@@ -359,9 +359,7 @@ def test_a_disk_too_full_for_a_restore_is_named_and_the_home_stays(world: World,
     with small_disk(world.home / "drafts", 4), pytest.raises(NoSpace, match=rf"no space left in {world.home}, where"):
         restore(world.database, world.home, file, NOW)
     with small_disk(world.home / "drafts", 4):
-        with suppress(OSError), (world.home / "drafts" / "filling").open("wb", buffering=0) as filling:
-            while filling.write(bytes(1_000)):
-                pass
+        fill(world.home / "drafts" / "ballast")
         with pytest.raises(NoSpace, match=rf"Nothing was restored: there is no space left in {world.home}\."):
             restore(world.database, world.home, file, NOW)
     assert {name: content for name, content in tree(world.home).items() if name in before} == before

@@ -10,14 +10,14 @@ NOW = datetime(2026, 11, 30, 12)
 
 def test_a_file_with_a_note_is_refused_and_the_note_says_where_it_went(tmp_path: Path) -> None:
     file = tmp_path / "a.duckdb"
-    refuse_moved(str(file))
+    refuse_moved(file)
     assert left_for(file) is None
     note_path(file).write_bytes(note("ducklake:postgres:dbname=x", NOW))
     assert left_for(file) == "ducklake:postgres:dbname=x"
     with pytest.raises(
         DatabaseMoved, match=r"a\.duckdb was moved to ducklake:postgres:dbname=x at 2026-11-30T12:00:00 UTC"
     ):
-        refuse_moved(str(file))
+        refuse_moved(file)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"1", b'{"to": 1}', b'{"at": "x"}', b"\xff"])
@@ -26,10 +26,10 @@ def test_a_damaged_note_is_an_error_that_names_it(tmp_path: Path, content: bytes
     note_path(file).write_bytes(content)
     assert left_for(file) is None
     with pytest.raises(DatabaseMoved, match=r"a\.duckdb\.moved cannot be read"):
-        refuse_moved(str(file))
+        refuse_moved(file)
 
 
 def test_a_folder_that_is_missing_or_a_file_has_moved_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    refuse_moved(str(tmp_path / "missing" / "a.duckdb"))
-    refuse_moved(str(tmp_path / "file" / "a.duckdb"))
+    refuse_moved(tmp_path / "missing" / "a.duckdb")
+    refuse_moved(tmp_path / "file" / "a.duckdb")
