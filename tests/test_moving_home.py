@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forked import ForkedProcess, run_bizcharts
@@ -26,6 +27,7 @@ from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger, LedgerError
+from bizcharts_pipeline.moving import home as moving
 from bizcharts_pipeline.settings import postgres_words
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
 from bizcharts_pipeline.warehouse.database import Database
@@ -163,6 +165,30 @@ def test_nothing_is_moved_while_a_run_is_in_progress(here: Installation, postgre
     assert (waits.returncode, waits.stderr.count("\n")) == (1, 1)
     assert f"Runs are in progress (bizcharts {socket.gethostname()} {run.pid})" in waits.stderr
     assert migrate(here, str(here.home / "bizcharts.duckdb")).returncode == 0
+
+
+def test_a_lake_whose_server_restarts_while_it_is_copied_stays_in_use(
+    here: Installation, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, file = postgres.new_lake(), str(here.home / "bizcharts.duckdb")
+    assert migrate(here, lake).returncode == 0
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    copy = moving.copy_ledgers
+
+    def restart_after(*arguments: Any) -> Any:
+        copied = copy(*arguments)
+        postgres.kill()
+        postgres.start()
+        LabelLedger(here.home / LABELS).append([label(2)])  # its lock was free
+        return copied
+
+    monkeypatch.setattr(moving, "copy_ledgers", restart_after)
+    lost = migrate(here, file)
+    assert (lost.returncode, lost.stderr.count("\n")) == (1, 1)
+    monkeypatch.undo()
+    assert migrate(here, file).returncode == 0
+    keep_in_postgres(here.home, None)
+    assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1, 2]
 
 
 def killed(move: ForkedProcess, postgres: Postgres, disk: Path) -> None:

@@ -280,9 +280,9 @@ def others_at_work(words: str) -> list[str]:
         sqlite3.OperationalError: the server does not answer, or refuses the connection.
     """
     query = (
-        "SELECT DISTINCT coalesce(application_name, '') FROM pg_locks JOIN pg_stat_activity USING (pid) "
-        "WHERE locktype = 'advisory' AND granted AND application_name <> ? "
-        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        "SELECT DISTINCT coalesce(nullif(application_name, ''), 'another program') "
+        "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted "
+        "AND application_name <> ? AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
     with closing(connect(words, "public", AWAY_SECONDS)) as connection:
         return sorted(name for (name,) in connection.execute(query, (_own_name(),)))

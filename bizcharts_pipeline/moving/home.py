@@ -15,7 +15,7 @@ from bizcharts_pipeline.backup.drafts import clean_up, new_draft
 from bizcharts_pipeline.core import moved, run_locks
 from bizcharts_pipeline.core.postgres import others_at_work
 from bizcharts_pipeline.core.sqlite_seal import FOLDER
-from bizcharts_pipeline.moving.ledgers import CopiedLedgers, check_target, copy_ledgers, held_ledgers
+from bizcharts_pipeline.moving.ledgers import CopiedLedgers, check_target, copy_ledgers, held_ledgers, is_held
 from bizcharts_pipeline.service.serve import instance_lock, no_daemon
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
@@ -73,12 +73,15 @@ def move_home(settings: Settings, target: Settings, now: datetime) -> list[Copie
         move_ledgers = settings.postgres != target.postgres
         ledgers = stack.enter_context(held_ledgers(home, settings.postgres)) if move_ledgers else {}
         _refuse_runs(settings, database)
+        before = database.stamp()
         done: list[Copied | CopiedLedgers | Left] = [
             copy_tables(connection, Database.configured(target), tables.folder)
         ]
         if move_ledgers:
             draft = stack.enter_context(new_draft(home))
             done.append(copy_ledgers(ledgers, home, target.postgres, draft.folder, now))
+        if database.stamp() != before or not all(map(is_held, ledgers.values())):
+            raise MoveFailed(f"The connection to {database.name} was lost, so it may have changed; try again.")
         kept = database.leave(target.database_name, tuple(ledgers), now)
         _delete_notes(home, target)
     return [*done, Left(database.name, target.database_name, kept)]

@@ -104,6 +104,15 @@ def held_ledgers(home: Path, words: str | None) -> Iterator[dict[Path, Connectio
         yield held
 
 
+def is_held(ledger: Connection) -> bool:
+    """Whether the ledger is still held (:func:`held_ledgers`); after a restart of PostgreSQL it is not."""
+    try:
+        ledger.execute("SELECT 1")
+    except sqlite3.Error:
+        return False
+    return True
+
+
 def copy_ledgers(
     held: Mapping[Path, Connection], home: Path, target: str | None, folder: Path, now: datetime
 ) -> CopiedLedgers:
