@@ -5,6 +5,7 @@ beside the file or folder, so it goes with a home that is copied, renamed or mou
 """
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def refusal(file: Path) -> str | None:
     path = note_path(file)
     if move := _read(file):
         return moved(str(file), *move)
-    if not path.exists():
+    if not os.path.exists(path):  # nor if another user's home hides it
         return None
     return (
         f"{path} cannot be read: it names the database that {file} was moved to. If BIZCHARTS_DATABASE names the one "
