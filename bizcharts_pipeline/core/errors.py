@@ -4,7 +4,8 @@ import json
 import re
 from pathlib import Path
 
-_CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Z]\w*: ")  # as tracebacks and Dagster name exceptions: with their modules
+# As tracebacks and Dagster name exceptions: with their modules, but for Python's own.
+_CLASS = re.compile(r"(?:(?:[A-Za-z_]\w*\.)+[A-Z]\w*|\b[A-Z]\w*Error): (?:\[Errno \d+\] )?")
 _KIND = re.compile(r"^(?:[A-Z]\w* ){1,3}Error: ")  # how DuckDB's messages begin
 
 

@@ -20,6 +20,7 @@ from bizcharts_pipeline.core import sqlite_seal
 BUSY_SECONDS = 30.0
 SQLITE_BEGIN = b"SQLite format 3\0"  # first bytes of every non-empty SQLite file
 _PAUSE_SECONDS = 0.01
+_opened: set[Path] = set()  # by this process; the marks of a ledger disappear with the disk of its home
 OTHER_LEDGER = "the file of another ledger is in its place"
 _BAD_TEXT = "a text in it is damaged (not UTF-8); `bizcharts repair` shows what can be kept"
 
@@ -93,6 +94,8 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool 
     if path.exists() and not os.access(path.parent, os.W_OK):
         return copy_to_read(path, one_thread=one_thread)
     sqlite_seal.wait_for_restore(path, busy_seconds)
+    if path in _opened and not path.parent.is_dir():
+        raise sqlite3.DatabaseError(f"the folder {path.parent} has disappeared; is its disk mounted?")
     path.parent.mkdir(parents=True, exist_ok=True)
     use = sqlite_seal.begin(path, busy_seconds)
     connection = sqlite3.connect(
@@ -112,6 +115,7 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool 
     except BaseException:
         connection.close()
         raise
+    _opened.add(path)
     return connection
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from bizcharts_pipeline.core.errors import reason_of
+from bizcharts_pipeline.core.errors import reason_of, without_classes
 from bizcharts_pipeline.core.files import read_regular
 
 
@@ -38,3 +38,16 @@ def test_a_file_that_cannot_be_read_is_named_without_numbers_and_classes(tmp_pat
     ]
     assert said[-1].startswith("Table with name nothing does not exist!")
     assert not [text for text in said if re.search(r"Errno|Error|named pipe|'", text)]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("failed: OSError: [Errno 28] No space left on device", "failed: No space left on device"),
+        ("dagster._core.errors.DagsterExecutionStepError: a step failed", "a step failed"),
+        ("failed: ValueError: 3 is no day", "failed: 3 is no day"),
+        ("IO Error: no such file", "IO Error: no such file"),
+    ],
+)
+def test_a_message_names_no_class_of_pythons(message: str, said: str) -> None:
+    assert without_classes(message) == said

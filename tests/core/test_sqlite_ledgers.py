@@ -40,6 +40,21 @@ def test_each_mark_of_a_lost_ledger_alone_shows_that_it_existed(tmp_path: Path, 
         connect(path)
 
 
+def test_a_ledger_whose_disk_disappears_under_a_process_is_not_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "home" / FOLDER / "a.sqlite"
+    with closing(connect(path)) as connection:
+        connection.execute("CREATE TABLE t (n INTEGER)")
+    (tmp_path / "home").rename(tmp_path / "unmounted")
+    (tmp_path / "home").mkdir()
+    with pytest.raises(sqlite3.DatabaseError, match="has disappeared; is its disk mounted"):
+        connect(path)
+    assert list((tmp_path / "home").iterdir()) == []
+    (tmp_path / "home").rmdir()
+    (tmp_path / "unmounted").rename(tmp_path / "home")
+    with closing(connect(path)) as connection:
+        assert connection.tables() == ["t"]
+
+
 def test_processes_that_open_and_close_a_ledger_again_and_again_never_call_it_damaged(tmp_path: Path) -> None:
     program = """
 import random, sys, time
