@@ -198,7 +198,9 @@ def test_an_empty_database_gives_empty_tables_and_says_so(tmp_path: Path) -> Non
     assert "no data yet" in (tmp_path / "out" / "badge.svg").read_text()
 
 
-@pytest.mark.fault("SIGKILL", stage="exports", expected="each file whole, the earlier or the new one; the next export clears up")
+@pytest.mark.fault(
+    "SIGKILL", stage="exports", expected="each file whole, the earlier or the new one; the next export clears up"
+)
 def test_a_killed_export_leaves_the_earlier_files_and_the_next_one_clears_up(
     database: DatabaseFile, tmp_path: Path
 ) -> None:
