@@ -73,6 +73,20 @@ def migrate(here: Installation, target: str) -> subprocess.CompletedProcess[str]
     return here.run_here("migrate", "--to", target, now=NOW)
 
 
+def usable(here: Installation, *names: str) -> list[str]:
+    """Return the databases that the installation's commands use."""
+    kept = dict(here.extra)
+    try:
+        found = []
+        for name in names:
+            here.extra["BIZCHARTS_DATABASE"] = name
+            if here.run_here("stats", now=NOW).returncode == 0:
+                found.append(name)
+        return found
+    finally:
+        here.extra = kept
+
+
 def refused(here: Installation, target: str) -> None:
     """Every command of the installation names the database that is used now."""
     for command in COMMANDS:
@@ -167,6 +181,21 @@ def test_nothing_is_moved_while_a_run_is_in_progress(here: Installation, postgre
     assert migrate(here, str(here.home / "bizcharts.duckdb")).returncode == 0
 
 
+def test_ledgers_that_were_left_in_files_beside_a_lake_are_not_used_after_they_were_moved_to_it(
+    here: Installation, postgres: Postgres
+) -> None:
+    lake = postgres.new_lake()
+    here.extra["BIZCHARTS_DATABASE"] = lake  # the file, and its ledgers, are still there
+    assert here.run_here("poll", "--once", now=NOW).returncode == 0
+    assert "was not moved there yet" in here.run_here("labels", "stats", now=NOW).stderr
+    for _ in ("moved", "repeated"):
+        assert migrate(here, lake).returncode == 0
+        assert "1 label" in here.run_here("labels", "stats", now=NOW).stdout
+    assert list(here.home.glob("before-move-*/ledgers/labels.sqlite"))
+    del here.extra["BIZCHARTS_DATABASE"]
+    refused(here, lake)
+
+
 def test_a_lake_whose_server_restarts_while_it_is_copied_stays_in_use(
     here: Installation, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,8 +280,10 @@ def test_a_move_of_a_home_that_is_disturbed_at_any_moment_is_completed_by_the_ne
                 assert disturb is killed or move.returncode == 0 or said.count("\n") == 1, said
                 assert disturb is not stopped or move.returncode == 0, said
                 (tmp_path / "disk" / "ballast").unlink(missing_ok=True)
+                assert len(usable(here, source, target)) <= 1
             done = migrate(here, target)
             assert done.returncode == 0, done.stderr
+            assert usable(here, source, target) == [target]
             assert contents(Database.named(target, here.home, 30)) == before
             keep_in_postgres(here.home, postgres_words(lake) if target == lake else None)
             assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1]

@@ -20,10 +20,8 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from datetime import datetime
 from typing import Any
 
-from bizcharts_pipeline.core.moved import moved
 from bizcharts_pipeline.core.postgres_dialect import as_postgres, with_marks
 
 CONNECT_SECONDS, DEAD_AFTER_SECONDS = 10, 30
@@ -66,7 +64,9 @@ _MISSING = "The package psycopg2 is not installed: run `make install-lake`"
 DRAFT = "_moving"  # after the name of a schema that is being filled, and is no ledger yet
 KNOWN_SCHEMA = "bizcharts_ledgers"
 KNOWN = f"{KNOWN_SCHEMA}.known"  # the table of the names of all ledgers that have existed
-MOVED = f"{KNOWN_SCHEMA}.moved"  # the table of where the lake and its ledgers were moved to; there is none before
+# The table that says that the lake and its ledgers must not be used, as they were moved or are not complete; there is
+# none while they are in use. For files, the notes of core/moved.py say so.
+MOVED = f"{KNOWN_SCHEMA}.moved"
 _COMMENT = "ledger of BizCharts, version "
 
 
@@ -143,14 +143,13 @@ class PostgresConnection:
             self.execute(f"DELETE FROM {KNOWN} WHERE name = ?", (self._schema,))
 
     def refuse_moved(self) -> None:
-        """Refuse a database whose ledgers were moved elsewhere.
+        """Refuse a database whose ledgers were moved elsewhere, or are not complete.
 
         Raises:
-            sqlite3.DatabaseError: they were.
+            sqlite3.DatabaseError: says what to do.
         """
         if self.execute("SELECT 1 FROM pg_tables WHERE schemaname || '.' || tablename = ?", (MOVED,)).fetchone():
-            target, at = self.execute(f"SELECT target, at FROM {MOVED}").fetchone()
-            raise sqlite3.DatabaseError(moved("the ledger in PostgreSQL", target, at))
+            raise sqlite3.DatabaseError(self.execute(f"SELECT message FROM {MOVED}").fetchone()[0])
 
     def is_foreign(self, tables: Collection[str]) -> bool:
         """Whether the schema exists and is no ledger, or holds other tables or views than ``tables``."""
@@ -168,7 +167,8 @@ class PostgresConnection:
         wait = f"SET LOCAL lock_timeout = {max(1, round(self._busy_seconds * 1000))}"
         try:
             self._run(f"BEGIN; {wait}; SELECT pg_advisory_xact_lock({_key(self._schema)})")
-            self.refuse_moved()  # while it waited
+            if not self._schema.endswith(DRAFT):
+                self.refuse_moved()  # while it waited
         except BaseException as error:
             if self.in_transaction:
                 self.rollback()
@@ -288,9 +288,9 @@ def others_at_work(words: str) -> list[str]:
         return sorted(name for (name,) in connection.execute(query, (_own_name(),)))
 
 
-def mark_moved(words: str, target: str, now: datetime) -> None:
-    """Record, in the database of the connection string ``words``, that the lake and the ledgers in it were moved to the
-    database ``target`` at ``now`` (naive UTC); no process uses them any more.
+def mark_moved(words: str, target: str | None, message: str) -> None:
+    """Record, in the database of the connection string ``words``, that no process may use the lake and the ledgers in
+    it: ``message`` says what to do, ``target`` is the database to use instead, if there is one.
 
     Raises:
         sqlite3.Error: it was not recorded.
@@ -298,9 +298,18 @@ def mark_moved(words: str, target: str, now: datetime) -> None:
     with closing(connect(words, KNOWN_SCHEMA, AWAY_SECONDS)) as connection:
         connection.create()
         connection.execute(
-            f"CREATE TABLE {MOVED} AS SELECT ?::TEXT AS target, ?::TEXT AS at",
-            (target, now.isoformat(timespec="seconds")),
+            f"CREATE TABLE IF NOT EXISTS {MOVED} AS SELECT ?::TEXT AS target, ?::TEXT AS message", (target, message)
         )
+
+
+def unmark_moved(words: str) -> None:
+    """Delete the record of :func:`mark_moved`, if there is one.
+
+    Raises:
+        sqlite3.Error: it was not deleted.
+    """
+    with closing(connect(words, KNOWN_SCHEMA, AWAY_SECONDS)) as connection:
+        connection.execute(f"DROP TABLE IF EXISTS {MOVED}")
 
 
 class Lock:

@@ -17,6 +17,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -179,6 +180,14 @@ def forget(path: Path) -> None:
     _lock_path(path).unlink(missing_ok=True)
     if known := _known_path(path):
         known.unlink(missing_ok=True)
+
+
+def set_aside_names(path: Path, now: datetime) -> list[tuple[Path, Path]]:
+    """Return the files of the ledger ``path`` that was moved to PostgreSQL at ``now`` (naive UTC), each with the path
+    in the home at which it is kept. Its lock, and the mark that it has existed, stay."""
+    kept = path.parent.with_name(f"before-move-{now:%Y%m%dT%H%M%S}") / path.parent.name
+    names = [f"{path.name}{suffix}" for suffix in (*SQLITE_FILES, SEAL)]
+    return [(path.with_name(name), kept / name) for name in names]
 
 
 def is_broken(path: Path) -> bool:

@@ -1,8 +1,9 @@
 """Moves an installation from one kind of database to another: from a DuckDB file to a lake, or back.
 
-While tables and ledgers are copied, no process can write to them. Then the old ones are left in one step: files are set
-aside, with notes in their place; in PostgreSQL a table says where they went. So whatever still names the old database,
-on any machine and by any spelling, is refused. A killed move leaves the old one in use, or the new one.
+While tables and ledgers are copied, no process can write to them, and none can use the new database. Then the old one
+is left in one step: files are set aside, with notes in their place; in PostgreSQL a table says where they went. So
+whatever still names the old database, on any machine and by any spelling, is refused. A killed move leaves the old one
+in use, or none until the move is repeated.
 """
 
 from contextlib import ExitStack
@@ -13,9 +14,10 @@ from sqlite3 import Error as LedgerError
 
 from bizcharts_pipeline.backup.drafts import clean_up, new_draft
 from bizcharts_pipeline.core import moved, run_locks
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.core.postgres import others_at_work
-from bizcharts_pipeline.core.sqlite_seal import FOLDER
-from bizcharts_pipeline.moving.ledgers import CopiedLedgers, check_target, copy_ledgers, held_ledgers, is_held
+from bizcharts_pipeline.core.sqlite_seal import FOLDER, set_aside_names
+from bizcharts_pipeline.moving.ledgers import LEDGERS, CopiedLedgers, check_target, copy_ledgers, held_ledgers, is_held
 from bizcharts_pipeline.service.serve import instance_lock, no_daemon
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
@@ -48,49 +50,64 @@ def move_home(settings: Settings, target: Settings, now: datetime) -> list[Copie
         ServiceError: a service runs.
         DatabaseError: one of the two cannot be used; or the old one was moved to another one before.
     """
-    home, database = settings.home_path, Database.configured(settings)
-    if database.name == target.database_name and target.postgres is not None:
-        database.require()
-        return _move_files_to(target.postgres, settings, now)
-    if type(database) is type(Database.configured(target)):
+    home, source, new = settings.home_path, Database.configured(settings), Database.configured(target)
+    if source.name == new.name and target.postgres is not None:
+        source.require()
+        return _move_ledgers_to_present_lake(settings, target.postgres, now)
+    if type(source) is type(new):
         raise MoveFailed(
-            f"{database.name} and {target.database_name} are databases of the same kind; `bizcharts migrate` moves "
-            "between a file and a lake. Nothing was moved."
+            f"{source.name} and {new.name} are databases of the same kind; `bizcharts migrate` moves between a file "
+            "and a lake. Nothing was moved."
         )
-    for either in (database, Database.configured(target)):
+    for either in (source, new):
         if isinstance(either, DatabaseFile):
             clean_up(either, home)  # the renames of a killed move are completed
-    if database.left_for() == target.database_name:
-        _delete_notes(home, target)
-        return [Left(database.name, target.database_name, None)]
-    database.require()
+    if source.left_for() == new.name:
+        new.end_move()
+        return [Left(source.name, new.name, None)]
+    source.require()
     with instance_lock(home), no_daemon(settings.postgres), ExitStack() as stack:
-        if target.postgres is not None:  # before the tables are written there
+        if target.postgres is not None:  # before anything is written there
             with new_draft(home) as draft:
                 check_target(target.postgres, draft.folder)
         tables = stack.enter_context(new_draft(home))
-        connection = stack.enter_context(database.held(tables.folder))
+        connection = stack.enter_context(source.held(tables.folder))
         move_ledgers = settings.postgres != target.postgres
         ledgers = stack.enter_context(held_ledgers(home, settings.postgres)) if move_ledgers else {}
-        _refuse_runs(settings, database)
-        before = database.stamp()
-        done: list[Copied | CopiedLedgers | Left] = [
-            copy_tables(connection, Database.configured(target), tables.folder)
-        ]
+        _refuse_runs(settings, source)
+        before = source.stamp()
+        new = new.begin_move(source.name)
+        done: list[Copied | CopiedLedgers | Left] = [copy_tables(connection, new, tables.folder)]
         if move_ledgers:
             draft = stack.enter_context(new_draft(home))
             done.append(copy_ledgers(ledgers, home, target.postgres, draft.folder, now))
-        if database.stamp() != before or not all(map(is_held, ledgers.values())):
-            raise MoveFailed(f"The connection to {database.name} was lost, so it may have changed; try again.")
-        kept = database.leave(target.database_name, tuple(ledgers), now)
-        _delete_notes(home, target)
-    return [*done, Left(database.name, target.database_name, kept)]
+        if source.stamp() != before or not all(map(is_held, ledgers.values())):
+            raise MoveFailed(f"The connection to {source.name} was lost, so it may have changed; try again.")
+        kept = source.leave(new.name, tuple(ledgers), now)
+        new.end_move()
+    return [*done, Left(source.name, new.name, kept)]
 
 
-def _move_files_to(words: str, settings: Settings, now: datetime) -> list[Copied | CopiedLedgers | Left]:
-    home = settings.home_path
-    with instance_lock(home), no_daemon(words), held_ledgers(home, None) as ledgers, new_draft(home) as draft:
-        return [copy_ledgers(ledgers, home, words, draft.folder, now)]
+def _move_ledgers_to_present_lake(settings: Settings, words: str, now: datetime) -> list[Copied | CopiedLedgers | Left]:
+    home, lake = settings.home_path, settings.database_name
+    done: list[Copied | CopiedLedgers | Left] = []
+    with instance_lock(home), no_daemon(words), ExitStack() as stack:
+        if moved.left_for(home / FOLDER) == lake:  # a killed move is completed
+            ledgers = [home / below for below in LEDGERS]
+        else:
+            held = stack.enter_context(held_ledgers(home, None))
+            _refuse_runs(settings, Database.configured(settings))
+            draft = stack.enter_context(new_draft(home))
+            done.append(copy_ledgers(held, home, words, draft.folder, now))
+            if held:
+                message = moved.moved(str(home / FOLDER), lake, now)
+                write_atomically(moved.note_path(home / FOLDER), moved.note(lake, message))
+            ledgers = list(held)
+        for name, kept in (names for path in ledgers for names in set_aside_names(path, now)):
+            if name.exists():
+                kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                name.replace(kept)
+    return [*done, Left(str(home / FOLDER), lake, None)]
 
 
 def _refuse_runs(settings: Settings, database: Database) -> None:
@@ -105,10 +122,3 @@ def _refuse_runs(settings: Settings, database: Database) -> None:
         raise MoveFailed(
             f"Runs are in progress ({', '.join(at_work)}); wait until they have ended, or stop them. Nothing was moved."
         )
-
-
-def _delete_notes(home: Path, target: Settings) -> None:
-    """Let the files be used again that were left earlier for the database that is left now."""
-    if target.postgres is None:
-        for place in (Path(target.database_name), home / FOLDER):
-            moved.note_path(place).unlink(missing_ok=True)

@@ -35,7 +35,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 IS_THERE = "SELECT to_regclass('public.ducklake_metadata') IS NOT NULL"
 FILES = "SELECT value FROM public.ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
 IS_MOVED = f"SELECT to_regclass('{MOVED}') IS NOT NULL"
-MOVED_TO = f"SELECT target, at FROM {MOVED}"
+MOVED_TO = f"SELECT target, message FROM {MOVED}"
 SNAPSHOT = "SELECT max(snapshot_id) FROM public.ducklake_snapshot"
 SIZES = """
 SELECT coalesce(sum(file_size_bytes), 0)::BIGINT AS all_bytes,

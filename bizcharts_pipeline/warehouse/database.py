@@ -201,6 +201,25 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def begin_move(self, source: str) -> "Database":
+        """Let no other process use this database, unless it exists, until :meth:`end_move`: a move from ``source`` is
+        to fill it. Return the database for the process that does.
+
+        Raises:
+            DatabaseError: it was not recorded.
+            OSError: a note cannot be written.
+        """
+
+    @abstractmethod
+    def end_move(self) -> None:
+        """Let every process use this database, which was filled.
+
+        Raises:
+            DatabaseError: it was not recorded.
+            OSError: a note cannot be deleted.
+        """
+
+    @abstractmethod
     def left_for(self) -> str | None:
         """Return the database that :meth:`leave` has named; ``None`` if this one is in use."""
 

@@ -25,7 +25,7 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.duckdb_file import is_duckdb
 from bizcharts_pipeline.core.errors import reason_of, without_kind
 from bizcharts_pipeline.core.files import is_special, read_regular, sync, write_atomically
-from bizcharts_pipeline.core.sqlite_seal import FOLDER, SEAL, SQLITE_FILES
+from bizcharts_pipeline.core.sqlite_seal import FOLDER, set_aside_names
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import (
@@ -200,20 +200,31 @@ class DatabaseFile(Database):
         kept = self.path.with_name(f"{self.path.name}.before-move-{now:%Y%m%dT%H%M%S}")
         moves = []
         # The notes first: without them, a process between two renames could begin anew.
-        home = [self.installation.home / FOLDER] if self.installation else []
-        for place in (self.path, *home):
+        for place in self._noted_places():
             draft = Path(f"{moved.note_path(place)}.new")
-            write_atomically(draft, moved.note(target, now))
+            write_atomically(draft, moved.note(target, moved.moved(str(place), target, now)))
             moves.append(swap.Move(draft, moved.note_path(place), Path(f"{moved.note_path(place)}.before")))
         for path in ledgers:
-            folder = path.parent.with_name(f"before-move-{now:%Y%m%dT%H%M%S}") / path.parent.name
-            for suffix in (*SQLITE_FILES, SEAL):
-                name = f"{path.name}{suffix}"
-                moves.append(swap.Move(None, path.with_name(name), folder / name))
+            moves += [swap.Move(None, *names) for names in set_aside_names(path, now)]
         for beside in (wal, closed.seal_path, closed.note_path):
             moves.append(swap.Move(None, beside(self.path), beside(kept)))
         swap.swap(self.path, [*moves, swap.Move(None, self.path, kept)])
         return kept
+
+    def begin_move(self, source: str) -> "DatabaseFile":
+        if not self.exists():
+            for place in self._noted_places():
+                content = moved.note(None, moved.unfinished(source, self.name))
+                write_atomically(moved.note_path(place), content)
+        return self
+
+    def end_move(self) -> None:
+        for place in self._noted_places():
+            moved.note_path(place).unlink(missing_ok=True)
+
+    def _noted_places(self) -> list[Path]:
+        """What a note lies beside while no process may use the database: it may be known by another name."""
+        return [self.path, *([self.installation.home / FOLDER] if self.installation else [])]
 
     def left_for(self) -> str | None:
         return moved.left_for(self.path)

@@ -32,8 +32,8 @@ import duckdb
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular, write_atomically
-from bizcharts_pipeline.core.moved import moved
-from bizcharts_pipeline.core.postgres import connection_words, mark_moved
+from bizcharts_pipeline.core.moved import moved, unfinished
+from bizcharts_pipeline.core.postgres import connection_words, mark_moved, unmark_moved
 from bizcharts_pipeline.settings import LAKE, postgres_words
 from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.catalogue import (
@@ -98,12 +98,14 @@ class Lake(Database):
         home: the installation's home; ``None``: it belongs to none.
         files: the folder of its files; empty: the one that the catalogue names, or ``lake`` in the home.
         wait_seconds: maximum wait for another writer.
+        is_target: this process moves the tables to it, so that it may be incomplete.
     """
 
     address: str
     home: Path | None
     files: str = ""
     wait_seconds: float = 60
+    is_target: bool = False  # of a move, which may be unfinished
 
     many_homes = True
     instead_of_a_file = (
@@ -207,21 +209,38 @@ class Lake(Database):
             yield connection
 
     def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> None:
-        try:
-            mark_moved(postgres_words(self.address), target, now)
-        except sqlite3.Error as error:
-            raise DatabaseUnavailable(f"{self.name}: {error}") from None
+        with self._named_ledger_errors():
+            mark_moved(postgres_words(self.address), target, moved(self.name, target, now))
+
+    def begin_move(self, source: str) -> "Lake":
+        target = replace(self, is_target=True)
+        if not target.exists():
+            with self._named_ledger_errors():
+                mark_moved(postgres_words(self.address), None, unfinished(source, self.name))
+        return target
+
+    def end_move(self) -> None:
+        with self._named_ledger_errors():
+            unmark_moved(postgres_words(self.address))
 
     def left_for(self) -> str | None:
         if not self.exists():
             return None
         with self._cursor() as connection, self._named_errors():
-            return str(row(connection, MOVED_TO)[0]) if ask(connection, IS_MOVED) else None
+            return row(connection, MOVED_TO)[0] if ask(connection, IS_MOVED) else None
 
     def _refuse_moved(self, connection: duckdb.DuckDBPyConnection) -> None:
         if ask(connection, IS_MOVED):
-            target, at = row(connection, MOVED_TO)
-            raise DatabaseUnavailable(moved(self.name, target, at))
+            target, message = row(connection, MOVED_TO)
+            if target or not self.is_target:
+                raise DatabaseUnavailable(message)
+
+    @contextmanager
+    def _named_ledger_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable(f"{self.name}: {error}") from None
 
     @contextmanager
     def _cursor(self, copy_to: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -291,6 +310,7 @@ class Lake(Database):
                     if not create:
                         opened.close()
                         return None
+                    self._refuse_moved(opened)
                     with closing(opened.cursor()) as lock, self._locked(lock):
                         if not ask(opened, IS_THERE):  # nobody has been faster
                             self._create(opened)

@@ -91,6 +91,12 @@ class MotherDuck(Database):
     def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> None:
         pass  # it can still be used
 
+    def begin_move(self, source: str) -> "MotherDuck":
+        return self
+
+    def end_move(self) -> None:
+        pass
+
     def left_for(self) -> str | None:
         return None
 

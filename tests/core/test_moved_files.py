@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bizcharts_pipeline.core.moved import DatabaseMoved, left_for, note, note_path, refuse_moved
+from bizcharts_pipeline.core.moved import DatabaseMoved, left_for, moved, note, note_path, refuse_moved, unfinished
 
 NOW = datetime(2026, 11, 30, 12)
 
@@ -12,15 +12,24 @@ def test_a_file_with_a_note_is_refused_and_the_note_says_where_it_went(tmp_path:
     file = tmp_path / "a.duckdb"
     refuse_moved(file)
     assert left_for(file) is None
-    note_path(file).write_bytes(note("ducklake:postgres:dbname=x", NOW))
-    assert left_for(file) == "ducklake:postgres:dbname=x"
+    lake = "ducklake:postgres:dbname=x"
+    note_path(file).write_bytes(note(lake, moved(str(file), lake, NOW)))
+    assert left_for(file) == lake
     with pytest.raises(
-        DatabaseMoved, match=r"a\.duckdb was moved to ducklake:postgres:dbname=x at 2026-11-30T12:00:00 UTC"
+        DatabaseMoved, match=r"a\.duckdb was moved to ducklake:postgres:dbname=x at 2026-11-30 12:00:00 UTC"
     ):
         refuse_moved(file)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"1", b'{"to": 1}', b'{"at": "x"}', b"\xff"])
+def test_a_file_that_is_not_filled_yet_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.duckdb"
+    note_path(file).write_bytes(note(None, unfinished("ducklake:postgres:dbname=x", str(file))))
+    assert left_for(file) is None
+    with pytest.raises(DatabaseMoved, match="is not complete: a move from ducklake:postgres:dbname=x has not ended"):
+        refuse_moved(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"1", b'{"to": null}', b'{"message": "x"}', b"\xff"])
 def test_a_damaged_note_is_an_error_that_names_it(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "a.duckdb"
     note_path(file).write_bytes(content)
