@@ -197,7 +197,7 @@ def test_ledgers_that_were_left_in_files_beside_a_lake_are_not_used_after_they_w
 
 
 def test_a_lake_whose_server_restarts_while_it_is_copied_stays_in_use(
-    here: Installation, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    here: Installation, board: SimulatedBoard, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, file = postgres.new_lake(), str(here.home / "bizcharts.duckdb")
     assert migrate(here, lake).returncode == 0
@@ -215,8 +215,38 @@ def test_a_lake_whose_server_restarts_while_it_is_copied_stays_in_use(
     lost = migrate(here, file)
     assert (lost.returncode, lost.stderr.count("\n")) == (1, 1)
     monkeypatch.undo()
+    assert usable(here, lake, file) == [lake]
+    here.extra["BIZCHARTS_DATABASE"] = file
+    assert "is not complete" in migrate(here, lake).stderr
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    board.now += timedelta(minutes=1)  # the lake goes on
+    assert here.run_here("poll", "--once", now=board.now).returncode == 0
     assert migrate(here, file).returncode == 0
+    assert usable(here, lake, file) == [file]
     keep_in_postgres(here.home, None)
+    assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1, 2]
+    assert here.query("SELECT count(*) FROM catalog_snapshots") == [(2,)]
+
+
+def test_a_lake_that_was_not_completed_is_filled_anew_after_the_file_went_on(
+    here: Installation, board: SimulatedBoard, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = postgres.new_lake()
+    monkeypatch.setattr(moving, "is_held", lambda ledger: False)  # after all is copied
+    assert migrate(here, lake).returncode == 1
+    monkeypatch.undo()
+    assert usable(here, lake, "") == [""]
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    assert "is not complete" in migrate(here, lake).stderr
+    here.extra["BIZCHARTS_DATABASE"] = ""
+    board.now += timedelta(minutes=1)
+    assert here.run_here("poll", "--once", now=board.now).returncode == 0
+    LabelLedger(here.home / LABELS).append([label(2)])
+    before = contents(here.database)
+    assert migrate(here, lake).returncode == 0
+    assert usable(here, lake, "") == [lake]
+    assert contents(Database.named(lake, here.home, 30)) == before
+    keep_in_postgres(here.home, postgres_words(lake))
     assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1, 2]
 
 

@@ -40,8 +40,8 @@ def moved(source: str, target: str, now: datetime) -> str:
 def unfinished(source: str, target: str) -> str:
     """Return the message for the use of ``target``, which a move from ``source`` has not filled yet."""
     return (
-        f"{target} is not complete: a move from {source} has not ended. Repeat `bizcharts migrate --to` it, or go on "
-        f"with {source}."
+        f"{target} is not complete: a move from {source} has not ended. Set BIZCHARTS_DATABASE to {source}, and repeat "
+        "`bizcharts migrate` or go on without it."
     )
 
 
@@ -50,6 +50,12 @@ def left_for(file: Path) -> str | None:
     read."""
     found = _read(file)
     return found[0] if found else None
+
+
+def is_unfinished(file: Path) -> bool:
+    """Whether a move has not filled the file yet."""
+    found = _read(file)
+    return found is not None and found[0] is None
 
 
 def refusal(file: Path) -> str | None:

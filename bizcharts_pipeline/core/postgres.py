@@ -148,8 +148,16 @@ class PostgresConnection:
         Raises:
             sqlite3.DatabaseError: says what to do.
         """
+        if record := self.moved_record():
+            raise sqlite3.DatabaseError(record[1])
+
+    def moved_record(self) -> tuple[str | None, str] | None:
+        """Return where the ledgers of the database were moved to, ``None`` if it is not filled yet, and what to do;
+        ``None`` alone if they are in use."""
         if self.execute("SELECT 1 FROM pg_tables WHERE schemaname || '.' || tablename = ?", (MOVED,)).fetchone():
-            raise sqlite3.DatabaseError(self.execute(f"SELECT message FROM {MOVED}").fetchone()[0])
+            found: tuple[str | None, str] = self.execute(f"SELECT target, message FROM {MOVED}").fetchone()
+            return found
+        return None
 
     def is_foreign(self, tables: Collection[str]) -> bool:
         """Whether the schema exists and is no ledger, or holds other tables or views than ``tables``."""
@@ -300,6 +308,16 @@ def mark_moved(words: str, target: str | None, message: str) -> None:
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS {MOVED} AS SELECT ?::TEXT AS target, ?::TEXT AS message", (target, message)
         )
+
+
+def moved_record(words: str) -> tuple[str | None, str] | None:
+    """Return the record of :func:`mark_moved`, its target and message; ``None`` if there is none.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    with closing(connect(words, KNOWN_SCHEMA, AWAY_SECONDS)) as connection:
+        return connection.moved_record()
 
 
 def unmark_moved(words: str) -> None:

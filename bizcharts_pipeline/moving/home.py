@@ -17,7 +17,16 @@ from bizcharts_pipeline.core import moved, run_locks
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.core.postgres import others_at_work
 from bizcharts_pipeline.core.sqlite_seal import FOLDER, set_aside_names
-from bizcharts_pipeline.moving.ledgers import LEDGERS, CopiedLedgers, check_target, copy_ledgers, held_ledgers, is_held
+from bizcharts_pipeline.moving.ledgers import (
+    LEDGERS,
+    CopiedLedgers,
+    check_new,
+    check_target,
+    clear,
+    copy_ledgers,
+    held_ledgers,
+    is_held,
+)
 from bizcharts_pipeline.service.serve import instance_lock, no_daemon
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
@@ -52,7 +61,8 @@ def move_home(settings: Settings, target: Settings, now: datetime) -> list[Copie
     """
     home, source, new = settings.home_path, Database.configured(settings), Database.configured(target)
     if source.name == new.name and target.postgres is not None:
-        source.require()
+        with source.read():
+            pass  # it is in use, and complete
         return _move_ledgers_to_present_lake(settings, target.postgres, now)
     if type(source) is type(new):
         raise MoveFailed(
@@ -76,6 +86,10 @@ def move_home(settings: Settings, target: Settings, now: datetime) -> list[Copie
         ledgers = stack.enter_context(held_ledgers(home, settings.postgres)) if move_ledgers else {}
         _refuse_runs(settings, source)
         before = source.stamp()
+        if target.postgres is not None and new.is_unfinished():
+            clear(target.postgres)
+        elif target.postgres is not None:
+            check_new(target.postgres)
         new = new.begin_move(source.name)
         done: list[Copied | CopiedLedgers | Left] = [copy_tables(connection, new, tables.folder)]
         if move_ledgers:

@@ -168,6 +168,39 @@ def check_target(words: str, folder: Path) -> None:
             raise LedgersNotMoved(f"{below.stem}: the ledger was not moved: {error}") from None
 
 
+def check_new(words: str) -> None:
+    """Check that the database of the connection string ``words`` has, and has had, no ledgers.
+
+    Raises:
+        LedgersNotMoved: it has, or the server does not answer.
+    """
+    try:
+        for below in LEDGERS:
+            with closing(postgres.connect(words, below.stem, BUSY_SECONDS)) as connection:
+                if connection.version or connection.is_recorded():
+                    raise LedgersNotMoved(
+                        f"PostgreSQL ({words}) has ledgers of BizCharts ({below.stem}); name a new database. Nothing "
+                        "was moved."
+                    )
+    except sqlite3.Error as error:
+        raise LedgersNotMoved(str(error)) from None
+
+
+def clear(words: str) -> None:
+    """Delete the ledgers that an unfinished move has put into the database of the connection string ``words``.
+
+    Raises:
+        LedgersNotMoved: one cannot be deleted.
+    """
+    try:
+        for below in LEDGERS:
+            with closing(postgres.connect(words, below.stem, BUSY_SECONDS)) as connection:
+                connection.drop()
+                connection.unrecord()
+    except sqlite3.Error as error:
+        raise LedgersNotMoved(str(error)) from None
+
+
 def _copy(
     old: Connection,
     path: Path,

@@ -202,10 +202,12 @@ class Database(ABC):
 
     @abstractmethod
     def begin_move(self, source: str) -> "Database":
-        """Let no other process use this database, unless it exists, until :meth:`end_move`: a move from ``source`` is
-        to fill it. Return the database for the process that does.
+        """Let no other process use this database, which must be new, until :meth:`end_move`: a move from ``source`` is
+        to fill it. What an unfinished move has left there is deleted. Return the database for the process that fills
+        it.
 
         Raises:
+            DatabaseUnavailable: it exists, or was moved elsewhere.
             DatabaseError: it was not recorded.
             OSError: a note cannot be written.
         """
@@ -222,6 +224,10 @@ class Database(ABC):
     @abstractmethod
     def left_for(self) -> str | None:
         """Return the database that :meth:`leave` has named; ``None`` if this one is in use."""
+
+    @abstractmethod
+    def is_unfinished(self) -> bool:
+        """Whether a move has begun to fill the database (:meth:`begin_move`), and has not ended."""
 
     def file(self) -> "DatabaseFile":
         """Return the database as a file, for what only a file has: copies, restores and repairs.

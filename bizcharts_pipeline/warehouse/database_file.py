@@ -212,10 +212,13 @@ class DatabaseFile(Database):
         return kept
 
     def begin_move(self, source: str) -> "DatabaseFile":
-        if not self.exists():
-            for place in self._noted_places():
-                content = moved.note(None, moved.unfinished(source, self.name))
-                write_atomically(moved.note_path(place), content)
+        if self.is_unfinished():
+            for file in (self.path, wal(self.path), closed.seal_path(self.path)):
+                file.unlink(missing_ok=True)
+        elif self.exists():
+            raise DatabaseUnavailable(f"{self.path}: the database already exists; name a new one. Nothing was moved.")
+        for place in self._noted_places():
+            write_atomically(moved.note_path(place), moved.note(None, moved.unfinished(source, self.name)))
         return self
 
     def end_move(self) -> None:
@@ -228,6 +231,9 @@ class DatabaseFile(Database):
 
     def left_for(self) -> str | None:
         return moved.left_for(self.path)
+
+    def is_unfinished(self) -> bool:
+        return moved.is_unfinished(self.path)
 
     def file(self) -> "DatabaseFile":
         return self

@@ -33,7 +33,7 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular, write_atomically
 from bizcharts_pipeline.core.moved import moved, unfinished
-from bizcharts_pipeline.core.postgres import connection_words, mark_moved, unmark_moved
+from bizcharts_pipeline.core.postgres import connection_words, mark_moved, moved_record, unmark_moved
 from bizcharts_pipeline.settings import LAKE, postgres_words
 from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.catalogue import (
@@ -214,7 +214,13 @@ class Lake(Database):
 
     def begin_move(self, source: str) -> "Lake":
         target = replace(self, is_target=True)
-        if not target.exists():
+        if self.is_unfinished():
+            with target.write() as connection:
+                for name in table_names(connection):
+                    connection.execute(f'DROP TABLE "{name}"')
+        elif self.exists():
+            raise DatabaseUnavailable(f"{self.name}: the lake already exists; name a new one. Nothing was moved.")
+        else:
             with self._named_ledger_errors():
                 mark_moved(postgres_words(self.address), None, unfinished(source, self.name))
         return target
@@ -224,10 +230,14 @@ class Lake(Database):
             unmark_moved(postgres_words(self.address))
 
     def left_for(self) -> str | None:
-        if not self.exists():
-            return None
-        with self._cursor() as connection, self._named_errors():
-            return row(connection, MOVED_TO)[0] if ask(connection, IS_MOVED) else None
+        with self._named_ledger_errors():
+            record = moved_record(postgres_words(self.address))
+        return record[0] if record else None
+
+    def is_unfinished(self) -> bool:
+        with self._named_ledger_errors():
+            record = moved_record(postgres_words(self.address))
+        return record is not None and record[0] is None
 
     def _refuse_moved(self, connection: duckdb.DuckDBPyConnection) -> None:
         if ask(connection, IS_MOVED):

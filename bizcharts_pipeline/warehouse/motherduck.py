@@ -100,6 +100,9 @@ class MotherDuck(Database):
     def left_for(self) -> str | None:
         return None
 
+    def is_unfinished(self) -> bool:
+        return False
+
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:

@@ -19,45 +19,34 @@ from bizcharts_pipeline.warehouse.values import quoted
 
 @dataclass(frozen=True)
 class Copied:
-    """Result of a copy: number of rows by table. ``was_there``: an earlier one had done it."""
+    """Result of a copy: number of rows by table."""
 
     target: str
     rows: Mapping[str, int]
-    was_there: bool
 
     def __str__(self) -> str:
         what = f"{counted(len(self.rows), 'table')}, {counted(sum(self.rows.values()), 'row')}"
-        done = "were there already, and are the same" if self.was_there else "copied and compared"
-        return f"{what} {done}: {self.target}."
+        return f"{what} copied and compared: {self.target}."
 
 
 def copy_tables(connection: duckdb.DuckDBPyConnection, target: Database, folder: Path) -> Copied:
     """Copy all tables into the new database ``target``, through the empty folder ``folder``.
 
-    A target with the same rows is left as it is.
-
     Args:
         connection: to the source, from :meth:`Database.held` with the same folder.
 
     Raises:
-        MoveFailed: the target holds other rows, or the copy does not agree; there is no new target.
-        DatabaseError: the target cannot be used.
+        MoveFailed: the copy does not agree; there is no new target.
+        DatabaseError: the target exists, or cannot be used.
     """
     wanted = read_contents(connection)
-    rows = {name: table.rows for name, table in wanted.items()}
-    if target.exists():
-        with target.read() as there:
-            found = read_contents(there)
-        if found != wanted:
-            raise MoveFailed(f"{target.name} holds other rows; name a new database. Nothing was changed.")
-        return Copied(target.name, rows, was_there=True)
     for name in wanted:
         connection.execute(f"COPY {_quoted(name)} TO {_file(folder, name)} (FORMAT parquet)")
     with target.filled(folder) as new:
         for name in wanted:
             new.execute(f"INSERT INTO {_quoted(name)} FROM read_parquet({_file(folder, name)})")
         _check(wanted, new, target)
-    return Copied(target.name, rows, was_there=False)
+    return Copied(target.name, {name: table.rows for name, table in wanted.items()})
 
 
 def _check(wanted: Mapping[str, Contents], connection: duckdb.DuckDBPyConnection, target: Database) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from lake_worker import KINDS
+from postgres import Postgres
 
 from bizcharts_pipeline.warehouse import errors, moving
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
@@ -73,7 +74,6 @@ def test_a_file_is_moved_to_a_lake_and_back_without_a_bit_changed(
 ) -> None:
     before = contents(file)
     moved = move(file, lake, folder)
-    assert not moved.was_there
     assert moved.rows == {name: table.rows for name, table in before.items()}
     assert contents(lake) == contents(file) == before
     back = Database.named(str(tmp_path / "home" / "back.duckdb"), tmp_path / "home", 30)
@@ -86,20 +86,28 @@ def test_a_file_is_moved_to_a_lake_and_back_without_a_bit_changed(
 
 
 @pytest.mark.slow
-def test_a_move_is_repeated_without_effect_and_never_replaces_other_rows(
-    file: Database, lake: Lake, folder: Path, tmp_path: Path
+def test_a_database_in_use_is_never_filled_and_one_that_was_not_completed_is_filled_anew(
+    file: Database, lake: Lake, folder: Path, tmp_path: Path, postgres: Postgres
 ) -> None:
-    move(file, lake, folder)
-    stamp = lake.stamp()
-    assert move(file, lake, folder).was_there
+    before, other = contents(file), postgres.new_lake()
     with lake.write() as connection:
-        connection.execute("DELETE FROM coin_prices WHERE coin_symbol = 'ETH'")
+        connection.execute("INSERT INTO warosu_days (day, complete) VALUES ('2026-01-01', TRUE)")
     changed = contents(lake)
-    for source, target in ((file, lake), (lake, file)):
-        with pytest.raises(errors.MoveFailed, match="holds other rows"):
+    for target in (lake, file):
+        with pytest.raises(errors.DatabaseUnavailable, match="already exists; name a new one"):
+            target.begin_move("another")
+    assert (contents(lake), contents(file)) == (changed, before)
+    back = Database.named(str(tmp_path / "home" / "back.duckdb"), tmp_path / "home", 30)
+    for source, new in ((lake, back), (file, Database.named(other, tmp_path / "home", 30))):
+        for _ in range(2):  # the second finds what the first has left
+            target = new.begin_move(source.name)
             move(source, target, folder)
-    assert contents(lake) == changed
-    assert lake.stamp() != stamp
+            assert new.is_unfinished()
+            with pytest.raises(errors.DatabaseUnavailable, match=f"a move from {source.name} has not ended"):
+                new.require()
+        target.end_move()
+        assert not new.is_unfinished()
+        assert contents(new) == contents(source)
 
 
 @pytest.mark.slow
