@@ -228,6 +228,22 @@ def test_a_lake_whose_server_restarts_while_it_is_copied_stays_in_use(
     assert here.query("SELECT count(*) FROM catalog_snapshots") == [(2,)]
 
 
+def test_a_lake_is_not_left_for_a_file_that_has_no_room(here: Installation, postgres: Postgres, tmp_path: Path) -> None:
+    lake, small = postgres.new_lake(), tmp_path / "small"
+    before = contents(here.database)
+    assert migrate(here, lake).returncode == 0
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    for kilobytes in (1_000, 2_000, 3_000, 4_000):
+        with small_disk(small, kilobytes):
+            full = migrate(here, str(small / "x.duckdb"))
+            assert (full.returncode, full.stderr.count("\n")) == (1, 1), full.stdout
+            assert "disk is full" in full.stderr
+            assert usable(here, lake, str(small / "x.duckdb")) == [lake]
+    with small_disk(small, 100_000):
+        assert migrate(here, str(small / "x.duckdb")).returncode == 0
+        assert contents(Database.named(str(small / "x.duckdb"), None, 30)) == before
+
+
 def test_a_lake_that_was_not_completed_is_filled_anew_after_the_file_went_on(
     here: Installation, board: SimulatedBoard, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bizcharts_pipeline.cli.output import as_json, print_table, show, to_json
+from bizcharts_pipeline.cli.output import as_json, print_table, require_home, show, to_json
 from bizcharts_pipeline.core.clock import to_epoch, utc_now
 from bizcharts_pipeline.settings import load_settings, load_settings_for_move
 
@@ -52,6 +52,7 @@ def migrate(name: str, files: str | None, json_output: bool) -> None:
 
     target = load_settings_for_move(database=name, **({"database_files": files} if files else {}))
     settings = load_settings_for_move()  # last, as it says where the ledgers are
+    require_home(settings.home_path, "there is nothing to move")
     moved = move_home(settings, target, utc_now())
     show(moved, json_output, "\n".join(map(str, moved)))
 

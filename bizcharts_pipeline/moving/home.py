@@ -69,14 +69,14 @@ def move_home(settings: Settings, target: Settings, now: datetime) -> list[Copie
             f"{source.name} and {new.name} are databases of the same kind; `bizcharts migrate` moves between a file "
             "and a lake. Nothing was moved."
         )
-    for either in (source, new):
-        if isinstance(either, DatabaseFile):
-            clean_up(either, home)  # the renames of a killed move are completed
-    if source.left_for() == new.name:
-        new.end_move()
-        return [Left(source.name, new.name, None)]
-    source.require()
     with instance_lock(home), no_daemon(settings.postgres), ExitStack() as stack:
+        for either in (source, new):
+            if isinstance(either, DatabaseFile):
+                clean_up(either, home)  # the renames of a killed move are completed
+        if source.left_for() == new.name:
+            new.end_move()
+            return [Left(source.name, new.name, None)]
+        source.require()
         if target.postgres is not None:  # before anything is written there
             with new_draft(home) as draft:
                 check_target(target.postgres, draft.folder)

@@ -176,6 +176,7 @@ class DatabaseFile(Database):
                 ):
                     migrations.create_tables(connection, migrations.known_migrations())
                     yield connection
+                    connection.execute("CHECKPOINT")  # by closing, it would fail without an error
                 sync(draft)
                 os.replace(draft, self.path)
                 sync(self.path.parent)

@@ -146,6 +146,8 @@ class Lake(Database):
                 f"{self.name}: PostgreSQL has no lake there. Correct BIZCHARTS_DATABASE, or create one with `bizcharts "
                 "poll --once`, `bizcharts import --from DAY` or `bizcharts migrate --to`."
             )
+        with self._cursor() as connection, self._named_errors():
+            self._refuse_moved(connection)
         self._installation().tighten()
 
     def stamp(self) -> object:

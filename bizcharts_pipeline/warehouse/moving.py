@@ -46,13 +46,15 @@ def copy_tables(connection: duckdb.DuckDBPyConnection, target: Database, folder:
         for name in wanted:
             new.execute(f"INSERT INTO {_quoted(name)} FROM read_parquet({_file(folder, name)})")
         _check(wanted, new, target)
+    with target.read() as new:  # as it is on the disk
+        _check(wanted, new, target)
     return Copied(target.name, {name: table.rows for name, table in wanted.items()})
 
 
 def _check(wanted: Mapping[str, Contents], connection: duckdb.DuckDBPyConnection, target: Database) -> None:
     found = read_contents(connection)
     if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
-        raise MoveFailed(f"{target.name}: the copy of {', '.join(wrong)} does not agree; there is no new database.")
+        raise MoveFailed(f"{target.name}: the copy of {', '.join(wrong)} does not agree; it is not used.")
 
 
 def _quoted(name: str) -> str:
