@@ -69,7 +69,8 @@ def move_home(settings: Settings, target: Settings, now: datetime) -> list[Copie
             f"{source.name} and {new.name} are databases of the same kind; `bizcharts migrate` moves between a file "
             "and a lake. Nothing was moved."
         )
-    with instance_lock(home), no_daemon(settings.postgres), ExitStack() as stack:
+    # Another home's move to the same lake would delete what this one fills.
+    with instance_lock(home), no_daemon(settings.postgres), no_daemon(target.postgres), ExitStack() as stack:
         for either in (source, new):
             if isinstance(either, DatabaseFile):
                 clean_up(either, home)  # the renames of a killed move are completed
