@@ -96,7 +96,7 @@ def _moves(postgres: Postgres, home: Path) -> Iterator[Row]:
     for what, source, target in (("to a lake", file, lake), ("back to a file", lake, back)):
         with tempfile.TemporaryDirectory(dir=home) as draft:
             started = time.perf_counter()
-            with source.held(Path(draft)) as connection:
-                copy_tables(connection, target, Path(draft))
+            with source.held(Path(draft), ()) as held:
+                copy_tables(held.connection, target, Path(draft))
             taken = time.perf_counter() - started
         yield f"moving a million posts {what}", taken, "s", f"{target.bytes_used() / 1e6:,.0f} MB there"

@@ -63,6 +63,8 @@ REMOVED_WITH_THE_AVERAGE = frozenset(
 )
 _MISSPELT_PREFIX = re.compile(r"BIZ_?CHARTS?_+")
 LAKE, MOTHERDUCK = "ducklake:", "md:"  # of `database`, if it names no file
+BUCKET = "s3://"  # of `database_files`, if it names no folder
+_BUCKET_FORM = re.compile(rf"{BUCKET}[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/(?!\.+(/|$))[A-Za-z0-9._-]+)*")
 _CATALOGUE = f"{LAKE}postgres:"
 # What the address of a catalogue may say. Passwords are none of it: addresses are logged and stored.
 _CATALOGUE_WORDS = frozenset(
@@ -136,7 +138,9 @@ def _catalogue_words(text: str) -> str:
 
 def _files(text: str) -> str:
     if "://" in text:
-        raise ValueError("must be a folder on a disk that all machines mount; object storage is not supported")
+        if not _BUCKET_FORM.fullmatch(text.rstrip("/")):
+            raise ValueError(f"must be a folder on a disk that all machines mount, or {BUCKET}BUCKET/PREFIX")
+        return text.rstrip("/")
     # The catalogue keeps it: a link in it is not resolved, as it may lead elsewhere on another machine.
     return os.path.abspath(REPOSITORY_ROOT / _user_file(text)) if text else ""
 
@@ -711,7 +715,9 @@ class Settings(Section):
         "or ducklake:postgres:dbname=NAME host=HOST user=NAME, for many machines",
     )
     database_files: Annotated[str, AfterValidator(_files)] = Field(
-        "", description="folder of a lake's files, on a disk that all machines mount; empty: lake in the home"
+        "",
+        description="folder of a lake's files, on a disk that all machines mount, or s3://BUCKET/PREFIX; "
+        "empty: lake in the home",
     )
     database_wait_seconds: float = Field(
         60, gt=0, description="how long to wait for a database that another process holds open or writes to"
@@ -803,7 +809,9 @@ class Settings(Section):
     @property
     def data_folders(self) -> tuple[Path, ...]:
         """The folders whose disks need free space: the home, and that of the database's files if it is another one."""
-        if self.database.startswith(MOTHERDUCK):
+        if self.database.startswith(MOTHERDUCK) or (
+            self.postgres is not None and self.database_files.startswith(BUCKET)
+        ):
             return (self.home_path,)
         files = self.database_files if self.postgres is not None else Path(self.database_name).parent
         return tuple(dict.fromkeys((self.home_path, Path(files or self.home_path))))

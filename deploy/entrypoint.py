@@ -14,7 +14,7 @@ PARTS = (Path("dagster_home/dagster.yaml"), Path("deploy/dagster.lake.yaml"))  #
 
 OTHERS = {*API_KEYS, "DAGSTER_POSTGRES_URL"}
 
-names = sorted(name for name in os.environ if name.startswith("BIZCHARTS_") or name in OTHERS)
+names = sorted(name for name in os.environ if name.startswith(("BIZCHARTS_", "AWS_")) or name in OTHERS)
 listed = "".join(f"      - {name}\n" for name in names)
 instance = Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml"
 instance.write_text("".join(part.read_text() for part in PARTS) + listed)

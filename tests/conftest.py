@@ -16,6 +16,7 @@ from bizcharts_pipeline.warehouse.database import Database
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buckets import Buckets
     from dagster import DagsterInstance
     from playwright.sync_api import Browser, Page, Playwright
     from postgres import Postgres
@@ -89,17 +90,34 @@ def postgres() -> "Iterator[Postgres]":
         yield server
 
 
+@pytest.fixture(scope="session")
+def buckets() -> "Iterator[Buckets]":
+    """An S3-compatible service for the files of lakes."""
+    from buckets import running_buckets
+
+    with running_buckets() as service:
+        yield service
+
+
 @pytest.fixture
 def lake(postgres: "Postgres", tmp_path: Path) -> Database:
     """A lake that does not exist yet."""
     return Database.named(postgres.new_lake(), tmp_path / "home", 30)
 
 
-@pytest.fixture(params=["file", "lake"])
+@pytest.fixture
+def bucket_lake(postgres: "Postgres", buckets: "Buckets", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """A lake with its files in a bucket, that does not exist yet."""
+    for name, value in buckets.environment.items():
+        monkeypatch.setenv(name, value)
+    return Database.named(postgres.new_lake(), tmp_path / "home", 30, buckets.new())
+
+
+@pytest.fixture(params=["file", "lake", pytest.param("bucket_lake", marks=pytest.mark.slow)])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """A database that does not exist yet: a file, then a lake."""
-    if request.param == "lake":
-        found: Database = request.getfixturevalue("lake")
+    """A database that does not exist yet: a file, then a lake, then one with its files in a bucket."""
+    if request.param != "file":
+        found: Database = request.getfixturevalue(request.param)
         return found
     return Database.named(str(tmp_path / "bizcharts.duckdb"), None, 60)
 

@@ -24,7 +24,7 @@ _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
 port = {port}
 unix_socket_directories = '{folder}'
-max_connections = 100
+max_connections = 300
 shared_buffers = 32MB
 """
 _ACCESS = """

@@ -1,6 +1,7 @@
 """An installation that was moved to another database: whatever still names the old one is refused, and nothing that was
 written is left behind."""
 
+import os
 import random
 import shutil
 import signal
@@ -9,9 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from forked import ForkedProcess, run_bizcharts
@@ -29,9 +33,11 @@ from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger, LedgerError
 from bizcharts_pipeline.moving import home as moving
 from bizcharts_pipeline.settings import postgres_words
+from bizcharts_pipeline.warehouse import swap
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.errors import DatabaseUnavailable
+from bizcharts_pipeline.warehouse.errors import DatabaseUnavailable, MoveFailed
+from bizcharts_pipeline.warehouse.lake import Lake
 
 NOW = datetime(2026, 3, 2, 12)
 ROUNDS = 6  # of disturbances in each direction
@@ -85,6 +91,13 @@ def usable(here: Installation, *names: str) -> list[str]:
         return found
     finally:
         here.extra = kept
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    return fail
 
 
 def refused(here: Installation, target: str) -> None:
@@ -191,7 +204,7 @@ def test_ledgers_that_were_left_in_files_beside_a_lake_are_not_used_after_they_w
     for _ in ("moved", "repeated"):
         assert migrate(here, lake).returncode == 0
         assert "1 label" in here.run_here("labels", "stats", now=NOW).stdout
-    assert list(here.home.glob("before-move-*/ledgers/labels.sqlite"))
+    assert list(here.home.glob("ledgers/before-move-*/labels.sqlite"))
     del here.extra["BIZCHARTS_DATABASE"]
     refused(here, lake)
 
@@ -248,7 +261,7 @@ def test_a_lake_that_was_not_completed_is_filled_anew_after_the_file_went_on(
     here: Installation, board: SimulatedBoard, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = postgres.new_lake()
-    monkeypatch.setattr(moving, "is_held", lambda ledger: False)  # after all is copied
+    monkeypatch.setattr(swap, "swap", raising(MoveFailed("after all is copied")))
     assert migrate(here, lake).returncode == 1
     monkeypatch.undo()
     assert usable(here, lake, "") == [""]
@@ -264,6 +277,86 @@ def test_a_lake_that_was_not_completed_is_filled_anew_after_the_file_went_on(
     assert contents(Database.named(lake, here.home, 30)) == before
     keep_in_postgres(here.home, postgres_words(lake))
     assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1, 2]
+
+
+def test_a_lake_that_was_left_is_not_emptied_by_a_move_to_it(here: Installation, postgres: Postgres) -> None:
+    lake, file = postgres.new_lake(), str(here.home / "bizcharts.duckdb")
+    assert migrate(here, lake).returncode == 0
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    assert migrate(here, file).returncode == 0
+    here.extra["BIZCHARTS_DATABASE"] = file
+    assert "name a new database. Nothing was moved" in migrate(here, lake).stderr
+    database = lake.split("dbname=")[1].split()[0]
+    assert postgres.query("SELECT count(*) FROM labels.labels", database) == "1"
+
+
+def test_a_lake_that_does_not_exist_yet_is_not_taken_for_the_present_one(
+    here: Installation, board: SimulatedBoard, postgres: Postgres
+) -> None:
+    lake, before = postgres.new_lake(), contents(here.database)
+    here.extra["BIZCHARTS_DATABASE"] = lake  # a step too early
+    assert "PostgreSQL has no lake there" in migrate(here, lake).stderr
+    del here.extra["BIZCHARTS_DATABASE"]
+    assert migrate(here, lake).returncode == 0
+    assert contents(Database.named(lake, here.home, 30)) == before
+
+
+def test_a_file_that_stays_behind_when_the_ledgers_follow_to_a_lake_is_named(
+    here: Installation, postgres: Postgres, tmp_path: Path
+) -> None:
+    lake = postgres.new_lake()
+    Database.named(lake, tmp_path / "there", 30).migrate()
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    assert "bizcharts.duckdb was not moved, as the lake exists already" in migrate(here, lake).stdout
+
+
+def test_another_home_neither_replaces_what_a_killed_move_has_left_nor_ends_that_move(
+    here: Installation, board: SimulatedBoard, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, other = postgres.new_lake(), installed(tmp_path / "other", board)
+    before = contents(here.database)
+    monkeypatch.setattr(Lake, "end_move", lambda self: os.kill(os.getpid(), signal.SIGKILL))
+    if not (child := os.fork()):  # all is copied, and the file was left
+        migrate(here, lake)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    monkeypatch.undo()
+    refused_to_other = migrate(other, lake)
+    assert f"in the home {here.home} on" in refused_to_other.stderr
+    assert (refused_to_other.returncode, refused_to_other.stderr.count("\n")) == (1, 1)
+    assert usable(other, lake, "") == [""]
+    assert migrate(here, lake).returncode == 0
+    assert contents(Database.named(lake, here.home, 30)) == before
+    keep_in_postgres(other.home, None)
+
+
+def test_a_home_that_has_used_a_lake_begins_neither_a_database_nor_a_ledger_after_another_has_moved_it_to_a_file(
+    here: Installation, board: SimulatedBoard, postgres: Postgres, tmp_path: Path
+) -> None:
+    lake, file = postgres.new_lake(), str(here.home / "back.duckdb")
+    assert migrate(here, lake).returncode == 0
+    there = Installation(tmp_path / "there", board.url, lake=lake)
+    assert "1 label" in there.run_here("labels", "stats", now=NOW).stdout
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    assert migrate(here, file).returncode == 0
+    there.lake = ""
+    for name, says in (
+        (lake, f"in the home {here.home} on"),
+        (file, "it is in PostgreSQL. Set BIZCHARTS_DATABASE to the lake; if another home has moved"),
+        ("", "this installation has had one"),
+        (str(tmp_path / "nowhere.duckdb"), "this installation has had one"),
+    ):
+        there.extra["BIZCHARTS_DATABASE"] = name
+        for command in (["poll", "--once"], ["labels", "stats"]) if name != file else (["labels", "stats"],):
+            done = there.run_here(*command, now=NOW)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1), (name, command, done.stdout)
+            assert says in done.stderr or command[0] == "labels", (name, command)
+    there.extra["BIZCHARTS_DATABASE"] = lake
+    assert "which alone uses it now" in migrate(there, file).stderr
+    assert not (there.home / "ledgers" / "labels.sqlite").exists()
+    assert not (there.home / "bizcharts.duckdb").exists()
+    assert not (tmp_path / "nowhere.duckdb").exists()
+    keep_in_postgres(there.home, None)
 
 
 def killed(move: ForkedProcess, postgres: Postgres, disk: Path) -> None:
@@ -286,6 +379,94 @@ def filled(move: ForkedProcess, postgres: Postgres, disk: Path) -> None:
 
 
 REPEATED = "the old database is in use, or the new one; repeated: moved"
+
+
+def test_a_ledger_that_would_begin_during_a_move_begins_in_the_lake_only(
+    here: Installation, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, copy = postgres.new_lake(), moving.copy_ledgers
+    begun = "from pathlib import Path; import sys\n"
+    begun += "from bizcharts_pipeline.core.ledgers import connect\n"
+    begun += "connect(Path(sys.argv[1])).execute('CREATE TABLE t (a)')\n"
+    path = here.home / AUTO_LABELS
+    assert not path.exists()
+    waiting: list[subprocess.Popen[str]] = []
+
+    def begin_and_copy(*arguments: Any) -> Any:
+        command = [sys.executable, "-c", begun, str(path)]
+        waiting.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        time.sleep(1)
+        return copy(*arguments)
+
+    monkeypatch.setattr(moving, "copy_ledgers", begin_and_copy)
+    assert migrate(here, lake).returncode == 0
+    _, said = waiting[0].communicate(timeout=60)
+    assert f"was moved to {lake}" in said.splitlines()[-1]
+    assert not path.exists()
+
+
+def test_ledgers_on_another_disk_are_moved_and_a_disk_that_cannot_be_renamed_is_named_before_anything_is_changed(
+    here: Installation, postgres: Postgres, tmp_path: Path
+) -> None:
+    lake = postgres.new_lake()
+    with small_disk(tmp_path / "disk", 10_000):
+        (here.home / "ledgers").rename(tmp_path / "ledgers")
+        shutil.copytree(tmp_path / "ledgers", tmp_path / "disk" / "ledgers")
+        (here.home / "ledgers").symlink_to(tmp_path / "disk" / "ledgers")
+        done = migrate(here, lake)
+        assert done.returncode == 0, done.stderr
+        assert list((tmp_path / "disk" / "ledgers").glob("before-move-*/labels.sqlite"))
+        other = Path(f"{here.home}.other")
+        with pytest.raises(OSError, match="cross-device"):
+            swap.swap(here.home / "x.duckdb", [swap.Move(None, tmp_path / "disk" / "ledgers", other)])
+        assert not swap.journal(here.home / "x.duckdb").exists()
+
+
+def run_killed(what: str, call: int, words: tuple[str, ...]) -> None:
+    """Run the command line, and kill -9 it before the ``call``-th call of ``what``, by which files are renamed."""
+    owner = swap.os if what == "rename" else swap
+    calls, real = count(1), getattr(owner, what)
+
+    def kill_or_call(*arguments: Any) -> object:
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments)
+
+    with patch.object(owner, what, kill_or_call):
+        run_bizcharts(*words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "call"),
+    [
+        *(("write_atomically", call) for call in (1, 2, 3)),  # the marker, the journal, the marker again
+        *(("rename", call) for call in range(1, 6)),
+        *(("sync", call) for call in (1, 3)),
+    ],
+)
+def test_a_label_that_is_given_after_the_kill_of_a_move_is_in_the_database_that_is_used_then(
+    here: Installation, postgres: Postgres, what: str, call: int
+) -> None:
+    lake, ledger = postgres.new_lake(), here.home / LABELS
+    words = (what, call, ("migrate", "--to", lake))
+    move = ForkedProcess(run_killed, words, folder=here.folder, environment=here.environment(NOW))
+    move.communicate(timeout=120)
+    assert move.returncode == -signal.SIGKILL
+    given = [1]
+    with suppress(LedgerError):
+        LabelLedger(ledger, busy_seconds=0).append([label(2)])
+        given.append(2)
+    if given == [1]:
+        repaired = here.run_here("repair", now=NOW)
+        assert f"was moved to {lake}" in repaired.stdout + repaired.stderr
+    (used,) = usable(here, "", lake) or [lake]
+    done = migrate(here, lake)
+    assert done.returncode == 0, done.stderr
+    keep_in_postgres(here.home, postgres_words(lake))
+    assert [each.thread_id for each in LabelLedger(ledger).standing()] == given
+    assert used == "" or given == [1]
+    assert not list(here.home.glob("*.restoring"))
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ from bizcharts_pipeline.lab.trials import LEDGER as TRIALS
 from bizcharts_pipeline.lab.trials import Trial, TrialLedger
 from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
-from bizcharts_pipeline.moving.ledgers import LedgersNotMoved, copy_ledgers, held_ledgers
+from bizcharts_pipeline.moving.ledgers import LedgersNotMoved, copy_ledgers, opened_ledgers
 from bizcharts_pipeline.pods.budget import Caps as PodCaps
 from bizcharts_pipeline.pods.ledger import LEDGER as PODS
 from bizcharts_pipeline.pods.ledger import PodLedger
@@ -55,11 +55,11 @@ MOVE = """
 import sys
 from datetime import datetime
 from pathlib import Path
-from bizcharts_pipeline.moving.ledgers import copy_ledgers, held_ledgers
+from bizcharts_pipeline.moving.ledgers import copy_ledgers, opened_ledgers
 home, source, target, folder = sys.argv[1:]
 Path(folder).mkdir()
 print("moving", flush=True)
-with held_ledgers(Path(home), source or None) as held:
+with opened_ledgers(Path(home), source or None) as held:
     copy_ledgers(held, Path(home), target or None, Path(folder), datetime(2026, 11, 30))
 """
 
@@ -128,7 +128,7 @@ def move(tmp_path: Path) -> Callable[..., Any]:
     def run(source: str | None, target: str | None) -> Any:
         folder = tmp_path / f"draft {next(numbers)}"
         folder.mkdir()
-        with held_ledgers(tmp_path / "home", source) as held:
+        with opened_ledgers(tmp_path / "home", source) as held:
             return copy_ledgers(held, tmp_path / "home", target, folder, NOW)
 
     return run
@@ -162,7 +162,7 @@ def test_money_and_labels_are_the_same_in_postgresql_and_after_the_way_back(
     assert told(home) == before
     back = move(words, None)
     assert told(home) == more
-    assert back.kept == home / "before-move-20261130T120000"
+    assert back.kept == home / "ledgers" / "before-move-20261130T120000"
     replaced = {path.name for path in files} - {"alerts.sqlite"}  # whose rows are the same
     assert {path.name for path in back.kept.iterdir()} == replaced
     assert (back.kept / "labels.sqlite").read_bytes() == files[home / LABELS]

@@ -37,7 +37,8 @@ def init(replace: bool, json_output: bool) -> None:
 @click.option(
     "--files",
     metavar="FOLDER",
-    help="Folder of a new lake's files, from the repository on if relative; default: BIZCHARTS_DATABASE_FILES.",
+    help="Folder of a new lake's files, from the repository on if relative, or s3://BUCKET/PREFIX; default: "
+    "BIZCHARTS_DATABASE_FILES.",
 )
 @as_json
 def migrate(name: str, files: str | None, json_output: bool) -> None:

@@ -72,8 +72,22 @@ def remove_tree(path: Path) -> None:
 
 
 def replacing_marker(folder: Path) -> Path:
-    """The file that exists while a restore replaces ``folder``; nothing in it may be opened or created meanwhile."""
+    """The file that holds the path, from its own folder on, of the journal of the renames that replace ``folder`` or
+    files in it; see :func:`is_being_replaced`."""
     return folder.with_name(f"{folder.name}.restoring")
+
+
+def is_being_replaced(folder: Path) -> bool:
+    """Whether renames that replace ``folder`` or files in it have begun and not ended; nothing in it may be opened or
+    created meanwhile. They have begun once their journal exists, which the marker precedes."""
+    marker = replacing_marker(folder)
+    try:
+        journal = read_regular(marker).decode(errors="surrogateescape")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return not journal or (marker.parent / journal).exists()
 
 
 def sync(path: Path) -> None:

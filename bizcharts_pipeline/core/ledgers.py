@@ -112,6 +112,8 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool 
         sqlite3.Error: the ledger is lost or cannot be used.
     """
     if (words := _server(path)) is None:
+        if _is_in_postgres(path):
+            raise sqlite3.DatabaseError(f"it is in PostgreSQL. {_in_postgres(path)}")
         return sqlite.connect(path, busy_seconds, one_thread=one_thread)
     connection = postgres.connect(words, path.stem, busy_seconds)
     try:
@@ -143,7 +145,7 @@ def is_known(path: Path) -> bool:
     """Whether the ledger ``path`` exists or has existed; :func:`connect` reports a lost or moved one, or a server that
     does not answer, as an error."""
     if (words := _server(path)) is None:
-        return sqlite.is_known(path)
+        return sqlite.is_known(path) or _is_in_postgres(path)
     try:
         with closing(postgres.connect(words, path.stem, 0)) as connection:
             connection.refuse_moved()
@@ -155,7 +157,7 @@ def is_known(path: Path) -> bool:
 def is_lost(path: Path) -> bool:
     """Whether the ledger ``path`` has existed and is missing."""
     if (words := _server(path)) is None:
-        return sqlite_seal.is_lost(path)
+        return sqlite_seal.is_lost(path) or _is_in_postgres(path)
     with closing(postgres.connect(words, path.stem, BUSY_SECONDS)) as connection:
         return is_missing(connection, path, words)
 
@@ -166,10 +168,13 @@ def missing_ledgers(home: Path) -> list[str]:
     Raises:
         sqlite3.Error: the server that holds them does not answer.
     """
+    marked = (home / sqlite_seal.KNOWN).glob("*.postgres")
     if (words := _servers.get(home)) is None:
-        return [sqlite_seal.lost(path) for path in sqlite_seal.ledger_paths(home) if sqlite_seal.is_lost(path)]
+        lost = [sqlite_seal.lost(path) for path in sqlite_seal.ledger_paths(home) if sqlite_seal.is_lost(path)]
+        paths = [home / sqlite_seal.FOLDER / f"{mark.stem}.sqlite" for mark in sorted(marked)]
+        return lost + [f"{path} is in PostgreSQL. {_in_postgres(path)}" for path in paths if _is_in_postgres(path)]
     with closing(postgres.connect(words, postgres.KNOWN_SCHEMA, BUSY_SECONDS)) as connection:
-        names = {*connection.recorded(), *(mark.stem for mark in (home / sqlite_seal.KNOWN).glob("*.postgres"))}
+        names = {*connection.recorded(), *(mark.stem for mark in marked)}
     paths = [home / sqlite_seal.FOLDER / f"{name}.sqlite" for name in sorted(names)]
     return [f"{place(path)}: {lost_in_postgres(path)}." for path in paths if is_lost(path)]
 
@@ -182,6 +187,8 @@ def forget(path: Path) -> None:
                 connection.unrecord()
             _mark_path(path).unlink(missing_ok=True)
         return
+    if _is_in_postgres(path):
+        _mark_path(path).unlink()
     with sqlite_seal.exclusive_lock(path) as exclusive:
         if exclusive and sqlite_seal.is_lost(path):
             sqlite_seal.forget(path)
@@ -346,6 +353,19 @@ def _is_marked(path: Path, words: str) -> bool:
         return read_regular(_mark_path(path)) == words.encode()
     except OSError:
         return False
+
+
+def _is_in_postgres(path: Path) -> bool:
+    """Whether this home has had the ledger ``path`` in PostgreSQL, and has it in no file: a new one would forget money
+    and labels."""
+    return _mark_path(path).exists() and not path.exists()
+
+
+def _in_postgres(path: Path) -> str:
+    return (
+        "Set BIZCHARTS_DATABASE to the lake; if another home has moved the lake to a file, use that home. To begin a "
+        f"new ledger, delete {_mark_path(path)}"
+    )
 
 
 def _mark_path(path: Path) -> Path:

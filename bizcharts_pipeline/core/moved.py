@@ -8,15 +8,30 @@ record in PostgreSQL instead (:mod:`bizcharts_pipeline.core.postgres`), with the
 
 import json
 import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.files import read_regular
+from bizcharts_pipeline.core.files import read_regular, write_atomically
 
 
 class DatabaseMoved(BizchartsError):
     """The settings name a database that was moved to another one, or is not complete."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """That a database must not be used; ``target`` is the one to use instead, ``None`` if this one is not filled yet,
+    and ``message`` says what to do."""
+
+    target: str | None
+    message: str
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a move has begun to fill the database, and has not ended."""
+        return self.target is None
 
 
 def note_path(file: Path) -> Path:
@@ -24,45 +39,55 @@ def note_path(file: Path) -> Path:
     return Path(f"{file}.moved")
 
 
-def note(target: str | None, message: str) -> bytes:
-    """Return the content of a note: the database to use instead, ``None`` if there is none yet, and what to do."""
-    return json.dumps({"to": target, "message": message}).encode() + b"\n"
+def write_note(file: Path, note: Note) -> None:
+    """Write the note that the file or folder ``file`` must not be used.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_atomically(note_path(file), content(note))
 
 
-def moved(source: str, target: str, now: datetime) -> str:
-    """Return the message for the use of ``source``, which was moved to ``target`` at ``now`` (naive UTC)."""
-    return (
-        f"{source} was moved to {target} at {now:%Y-%m-%d %H:%M:%S} UTC. Set BIZCHARTS_DATABASE to {target}; "
-        "docs/operating.md, 'Many machines', says how to use the old one."
-    )
+def content(note: Note) -> bytes:
+    """Return the content of a note."""
+    return json.dumps({"to": note.target, "message": note.message}).encode() + b"\n"
 
 
-def unfinished(source: str, target: str) -> str:
-    """Return the message for the use of ``target``, which a move from ``source`` has not filled yet."""
-    return (
-        f"{target} is not complete: a move from {source} has not ended. Set BIZCHARTS_DATABASE to {source}, and repeat "
-        "`bizcharts migrate` or go on without it."
-    )
-
-
-def left_for(file: Path) -> str | None:
-    """Return the database that the file or folder ``file`` was moved to; ``None`` if it was not, or the note cannot be
+def read_note(file: Path) -> Note | None:
+    """Return the note that the file or folder ``file`` must not be used; ``None`` if there is none, or it cannot be
     read."""
-    found = _read(file)
-    return found[0] if found else None
+    try:
+        found = json.loads(read_regular(note_path(file)))
+        return Note(found["to"] and str(found["to"]), str(found["message"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
-def is_unfinished(file: Path) -> bool:
-    """Whether a move has not filled the file yet."""
-    found = _read(file)
-    return found is not None and found[0] is None
+def moved(source: str, target: str, now: datetime, only_in: str = "") -> Note:
+    """Return the note for ``source``, which was moved to ``target`` at ``now`` (naive UTC); if ``target`` is a file,
+    ``only_in`` names the home that has moved it, and has the ledgers."""
+    where = f" in {only_in}, which alone uses it now" if only_in else ""
+    return Note(
+        target,
+        f"{source} was moved to {target} at {now:%Y-%m-%d %H:%M:%S} UTC. Set BIZCHARTS_DATABASE to {target}{where}; "
+        "docs/operating.md, 'Many machines', says how to use the old one.",
+    )
+
+
+def unfinished(source: str, target: str, mover: str) -> Note:
+    """Return the note for ``target``, which a move from ``source`` by the home ``mover`` has not filled yet."""
+    return Note(
+        None,
+        f"{target} is not complete: a move from {source} has not ended. Set BIZCHARTS_DATABASE to {source} in {mover}, "
+        "and repeat `bizcharts migrate` or go on without it.",
+    )
 
 
 def refusal(file: Path) -> str | None:
     """Return what to do if the database or the folder of ledgers ``file`` must not be used; ``None`` if it may."""
     path = note_path(file)
-    if found := _read(file):
-        return found[1]
+    if note := read_note(file):
+        return note.message
     if not os.path.exists(path):  # nor if another user's home hides it
         return None
     return (
@@ -79,11 +104,3 @@ def refuse_moved(file: Path) -> None:
     """
     if message := refusal(file):
         raise DatabaseMoved(message)
-
-
-def _read(file: Path) -> tuple[str | None, str] | None:
-    try:
-        found = json.loads(read_regular(note_path(file)))
-        return found["to"] and str(found["to"]), str(found["message"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
+from bizcharts_pipeline.core.moved import Note
 from bizcharts_pipeline.core.postgres_dialect import as_postgres, with_marks
 
 CONNECT_SECONDS, DEAD_AFTER_SECONDS = 10, 30
@@ -148,16 +149,20 @@ class PostgresConnection:
         Raises:
             sqlite3.DatabaseError: says what to do.
         """
-        if record := self.moved_record():
-            raise sqlite3.DatabaseError(record[1])
+        if note := self.moved_record():
+            raise sqlite3.DatabaseError(note.message)
 
-    def moved_record(self) -> tuple[str | None, str] | None:
-        """Return where the ledgers of the database were moved to, ``None`` if it is not filled yet, and what to do;
-        ``None`` alone if they are in use."""
+    def moved_record(self) -> Note | None:
+        """Return the record that the lake and the ledgers of the database must not be used; ``None`` if they may."""
         if self.execute("SELECT 1 FROM pg_tables WHERE schemaname || '.' || tablename = ?", (MOVED,)).fetchone():
-            found: tuple[str | None, str] = self.execute(f"SELECT target, message FROM {MOVED}").fetchone()
-            return found
+            return Note(*self.execute(f"SELECT target, message FROM {MOVED}").fetchone())
         return None
+
+    def record_moved(self, note: Note) -> None:
+        """Record that no process may use the lake and the ledgers of the database."""
+        self._run(f"CREATE SCHEMA IF NOT EXISTS {KNOWN_SCHEMA}")
+        columns = "SELECT ?::TEXT AS target, ?::TEXT AS message"
+        self.execute(f"CREATE TABLE IF NOT EXISTS {MOVED} AS {columns}", (note.target, note.message))
 
     def is_foreign(self, tables: Collection[str]) -> bool:
         """Whether the schema exists and is no ledger, or holds other tables or views than ``tables``."""
@@ -173,20 +178,33 @@ class PostgresConnection:
 
     def begin(self) -> None:
         wait = f"SET LOCAL lock_timeout = {max(1, round(self._busy_seconds * 1000))}"
+        self.take(_key(self._schema), f"BEGIN; {wait}; ")
         try:
-            self._run(f"BEGIN; {wait}; SELECT pg_advisory_xact_lock({_key(self._schema)})")
             if not self._schema.endswith(DRAFT):
                 self.refuse_moved()  # while it waited
+        except BaseException:
+            if self.in_transaction:
+                self.rollback()
+            raise
+
+    def take(self, key: int, begin: str = "") -> None:
+        """Take the advisory lock ``key`` until the end of the transaction, which the statements ``begin`` can begin.
+
+        Raises:
+            sqlite3.OperationalError: another process has it; the transaction is rolled back.
+        """
+        try:
+            self._run(f"{begin}SELECT pg_advisory_xact_lock({key})")
         except BaseException as error:
             if self.in_transaction:
                 self.rollback()
-            if str(error) == _BUSY and (holder := self._holder()):
+            if str(error) == _BUSY and (holder := self._holder(key)):
                 raise sqlite3.OperationalError(f"{holder} is writing to it") from None
             raise
 
-    def _holder(self) -> str | None:
-        """Return machine and process of the writer, if there is one and this role may know it."""
-        found = self.execute(f"SELECT application_name {_HOLDERS}", (_key(self._schema),)).fetchone()
+    def _holder(self, key: int) -> str | None:
+        """Return machine and process of who has a lock, if there is one and this role may know it."""
+        found = self.execute(f"SELECT application_name {_HOLDERS}", (key,)).fetchone()
         return found[0] or None if found else None
 
     def commit(self) -> None:
@@ -280,6 +298,24 @@ def connect(words: str, schema: str, busy_seconds: float) -> PostgresConnection:
     return PostgresConnection(_open(connection_words(words, *own), busy_seconds), schema, busy_seconds)
 
 
+@contextmanager
+def holding(words: str, lock: int, ledgers: Iterable[str], seconds: float) -> Iterator[PostgresConnection]:
+    """Yield a connection with an open transaction that has the advisory lock ``lock`` and those of the ``ledgers``, by
+    name; it waits for each for ``seconds``. So if its commit succeeds, no other process had one until then. What was
+    not committed is rolled back.
+
+    Raises:
+        sqlite3.OperationalError: another process has one, or the server does not answer.
+    """
+    own = ("synchronous_commit=on", "idle_in_transaction_session_timeout=0")  # all is copied meanwhile
+    opened = PostgresConnection(_open(connection_words(words, *own), seconds), "public", seconds)
+    with closing(opened):
+        opened.execute(f"BEGIN; SET LOCAL lock_timeout = {max(1, round(seconds * 1000))}")
+        for key in (lock, *map(_key, ledgers)):
+            opened.take(key)
+        yield opened
+
+
 def others_at_work(words: str) -> list[str]:
     """Return the other processes, by machine and number, that hold a lock in the database of the connection string
     ``words``: runs, writers and services.
@@ -296,22 +332,19 @@ def others_at_work(words: str) -> list[str]:
         return sorted(name for (name,) in connection.execute(query, (_own_name(),)))
 
 
-def mark_moved(words: str, target: str | None, message: str) -> None:
-    """Record, in the database of the connection string ``words``, that no process may use the lake and the ledgers in
-    it: ``message`` says what to do, ``target`` is the database to use instead, if there is one.
+def mark_moved(words: str, note: Note) -> None:
+    """Record ``note``, in the database of the connection string ``words``: no process may use the lake and the ledgers
+    in it.
 
     Raises:
         sqlite3.Error: it was not recorded.
     """
     with closing(connect(words, KNOWN_SCHEMA, AWAY_SECONDS)) as connection:
-        connection.create()
-        connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {MOVED} AS SELECT ?::TEXT AS target, ?::TEXT AS message", (target, message)
-        )
+        connection.record_moved(note)
 
 
-def moved_record(words: str) -> tuple[str | None, str] | None:
-    """Return the record of :func:`mark_moved`, its target and message; ``None`` if there is none.
+def moved_record(words: str) -> Note | None:
+    """Return the record of :func:`mark_moved`; ``None`` if there is none.
 
     Raises:
         sqlite3.Error: it cannot be read.

@@ -24,10 +24,10 @@ from urllib.parse import quote
 from bizcharts_pipeline.core import moved
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.files import (
+    is_being_replaced,
     open_regular,
     read_regular,
     regular_only,
-    replacing_marker,
     sync,
     write_atomically,
 )
@@ -74,7 +74,7 @@ def begin(path: Path, wait_seconds: float) -> Use:
     """Register a use of the ledger ``path``, whose folder must exist; the first user checks its log, each one its seal.
 
     Raises:
-        sqlite3.DatabaseError: the ledger is lost, or its log is damaged: opening it would drop commits.
+        sqlite3.DatabaseError: the ledger is lost or was moved, or its log is damaged: opening it would drop commits.
         sqlite3.OperationalError: another process holds it exclusively for longer than ``wait_seconds``, or the lock
             file cannot be opened.
     """
@@ -98,11 +98,15 @@ def begin(path: Path, wait_seconds: float) -> Use:
         except BaseException:
             release(lock)
             raise
-        if _is_current(lock, path):
+        if not path.exists() and (message := moved.refusal(path.parent)):  # written while this waited
+            release(lock)
+            raise sqlite3.DatabaseError(message)
+        if _is_current(lock, path) and not is_being_replaced(path.parent):
             use = Use(path, lock)  # releases the lock if it is dropped
             _unseal(path)
             return use
-        release(lock)  # a restore has replaced the folder meanwhile
+        release(lock)  # a restore or a move has replaced the folder meanwhile, or was killed while it did
+        wait_for_restore(path, deadline - time.monotonic())
 
 
 def refuse_pipes(path: Path) -> None:
@@ -118,15 +122,17 @@ def refuse_pipes(path: Path) -> None:
 
 
 def wait_for_restore(path: Path, wait_seconds: float) -> None:
-    """Wait until no restore is replacing the folder of the ledger ``path``.
+    """Wait until no restore or move is replacing the folder of the ledger ``path``, or files in it.
 
     Raises:
-        sqlite3.OperationalError: a restore takes longer than ``wait_seconds``, or was killed.
+        sqlite3.OperationalError: one takes longer than ``wait_seconds``, or was killed.
     """
     deadline = time.monotonic() + wait_seconds
-    while replacing_marker(path.parent).exists():
+    while is_being_replaced(path.parent):
         if time.monotonic() > deadline:
-            raise sqlite3.OperationalError("a restore was interrupted; `bizcharts repair` finishes it")
+            raise sqlite3.OperationalError(
+                "a restore or a move was interrupted; `bizcharts repair`, or the move repeated, finishes it"
+            )
         time.sleep(PAUSE_SECONDS)
 
 
@@ -182,10 +188,16 @@ def forget(path: Path) -> None:
         known.unlink(missing_ok=True)
 
 
+def kept_before_move(folder: Path, now: datetime) -> Path:
+    """The folder in which a move at ``now`` (naive UTC) keeps the ledgers of ``folder`` that it replaces or sets aside:
+    on the same disk."""
+    return folder / f"before-move-{now:%Y%m%dT%H%M%S}"
+
+
 def set_aside_names(path: Path, now: datetime) -> list[tuple[Path, Path]]:
     """Return the files of the ledger ``path`` that was moved to PostgreSQL at ``now`` (naive UTC), each with the path
-    in the home at which it is kept. Its lock, and the mark that it has existed, stay."""
-    kept = path.parent.with_name(f"before-move-{now:%Y%m%dT%H%M%S}") / path.parent.name
+    at which it is kept. Its lock, and the mark that it has existed, stay."""
+    kept = kept_before_move(path.parent, now)
     names = [f"{path.name}{suffix}" for suffix in (*SQLITE_FILES, SEAL)]
     return [(path.with_name(name), kept / name) for name in names]
 

@@ -71,8 +71,10 @@ class CopiedLedgers:
 
 
 @contextmanager
-def held_ledgers(home: Path, words: str | None) -> Iterator[dict[Path, Connection]]:
-    """Yield the ledgers of ``home`` by path, open; until the end of the block no other process can write to them.
+def opened_ledgers(home: Path, words: str | None) -> Iterator[dict[Path, Connection]]:
+    """Yield the ledgers of ``home`` by path, open. Until the end of the block no other process can write to those that
+    are files; of those in PostgreSQL, the caller keeps others away (:func:`postgres.holding`) when this has brought
+    them up to date.
 
     Args:
         words: of the connection string of the database that they are in; ``None``: files of the home.
@@ -88,36 +90,31 @@ def held_ledgers(home: Path, words: str | None) -> Iterator[dict[Path, Connectio
                 if problem := _loss(path, words):
                     raise LedgersNotMoved(problem)
                 if not _is_there(path, words):
+                    # One that begins meanwhile would not be moved.
+                    if words is None and not (
+                        stack.enter_context(sqlite_seal.exclusive_lock(path)) and not path.exists()
+                    ):
+                        raise LedgersNotMoved(_in_use(path))
                     continue
                 with closing(_open(path, words)) as ledger:
                     if not bring_up_to_date(ledger):
                         raise LedgersNotMoved(of_newer_version(path))
                 if words is None:
                     if not stack.enter_context(sqlite_seal.exclusive_lock(path)):
-                        raise LedgersNotMoved(f"{path} is in use; stop the service and the labeller, and try again.")
+                        raise LedgersNotMoved(_in_use(path))
                     held[path] = stack.enter_context(closing(sqlite.copy_to_read(path)))
                 else:
                     held[path] = stack.enter_context(closing(_in_postgres(words, path.stem)))
-                    stack.enter_context(transaction(held[path]))
             except (sqlite3.Error, OSError) as error:
                 raise LedgersNotMoved(f"{path.stem}: the ledger was not moved: {error}") from None
         yield held
 
 
-def is_held(ledger: Connection) -> bool:
-    """Whether the ledger is still held (:func:`held_ledgers`); after a restart of PostgreSQL it is not."""
-    try:
-        ledger.execute("SELECT 1")
-    except sqlite3.Error:
-        return False
-    return True
-
-
 def copy_ledgers(
     held: Mapping[Path, Connection], home: Path, target: str | None, folder: Path, now: datetime
 ) -> CopiedLedgers:
-    """Copy the ledgers ``held`` (:func:`held_ledgers`) to ``target``: the words of a connection string, or ``None`` for
-    the files of ``home``. A target with the same rows, or with none, is no obstacle; a file with other rows is kept
+    """Copy the ledgers ``held`` (:func:`opened_ledgers`) to ``target``: the words of a connection string, or ``None``
+    for the files of ``home``. A target with the same rows, or with none, is no obstacle; a file with other rows is kept
     apart and replaced, as the ledgers in PostgreSQL are those that were in use.
 
     Args:
@@ -130,7 +127,7 @@ def copy_ledgers(
     """
     if target is not None:
         check_target(target, folder)
-    kept = home / f"before-move-{now:%Y%m%dT%H%M%S}"
+    kept = sqlite_seal.kept_before_move(home / sqlite_seal.FOLDER, now)
     copied = {}
     for path, old in held.items():
         try:
@@ -138,7 +135,8 @@ def copy_ledgers(
                 raise LedgersNotMoved(problem)
             copied[path.stem] = _copy(old, path, target, folder, kept, LEDGERS[path.relative_to(home)])
         except (sqlite3.Error, OSError) as error:
-            raise LedgersNotMoved(f"{path.stem}: the ledger was not moved: {error}") from None
+            where = _name(target, home)
+            raise LedgersNotMoved(f"{path.stem}: the ledger was not moved to {where}: {error}") from None
     return CopiedLedgers(_name(target, home), copied, kept if kept.exists() else None)
 
 
@@ -298,6 +296,10 @@ def _contents(connection: Connection, columns: Mapping[str, Sequence[str]]) -> C
 
 def _rows(contents: Contents) -> int:
     return sum(rows for rows, _ in contents.values())
+
+
+def _in_use(path: Path) -> str:
+    return f"{path} is in use; stop the service and the labeller, and try again."
 
 
 def _loss(path: Path, words: str | None) -> str | None:

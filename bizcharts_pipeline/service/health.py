@@ -69,7 +69,7 @@ def _database(settings: Settings, now: datetime) -> list[Finding]:
             _polls(settings, now),
             _label_ledger(settings),
             _drift(settings),
-            Finding("database", True, "can be read"),
+            _presence(settings),
         ]
     except DatabaseError as error:
         return [Finding("database", False, str(error))]
@@ -95,6 +95,12 @@ def _polls(settings: Settings, now: datetime) -> Finding:
             (polled,) = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone() or (None,)
     ok = polled is not None and abs(now - polled) <= MAX_POLL_AGE
     return Finding("last poll", ok, "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC")
+
+
+def _presence(settings: Settings) -> Finding:
+    """Find that there is a database that can be read, or that none is expected yet; its lack shows in the last poll."""
+    exists = Database.configured(settings).exists()
+    return Finding("database", True, "can be read" if exists else "none yet: the first poll creates it")
 
 
 def _set_aside(settings: Settings, now: datetime) -> Finding:

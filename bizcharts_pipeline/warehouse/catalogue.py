@@ -21,15 +21,15 @@ from bizcharts_pipeline.warehouse.values import quoted
 
 CATALOGUE = "catalogue"  # name under which DuckDB has the PostgreSQL database attached
 EXTENSIONS = ("postgres_scanner", "ducklake")
-_LOCK = 0x62697A6C616B65  # "bizlake"; advisory locks belong to one database of the server
-TAKE_LOCK = f"SELECT pg_try_advisory_xact_lock({_LOCK})"
+LOCK = 0x62697A6C616B65  # the writers', "bizlake"; advisory locks belong to one database of the server
+TAKE_LOCK = f"SELECT pg_try_advisory_xact_lock({LOCK})"
 HAS_LOCK = f"""
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
-AND classid = {_LOCK >> 32} AND objid = {_LOCK & 0xFFFFFFFF}
+AND classid = {LOCK >> 32} AND objid = {LOCK & 0xFFFFFFFF}
 """
 LOCK_HOLDER = f"""
 SELECT coalesce(application_name, '') FROM pg_locks JOIN pg_stat_activity USING (pid)
-WHERE locktype = 'advisory' AND granted AND classid = {_LOCK >> 32} AND objid = {_LOCK & 0xFFFFFFFF}
+WHERE locktype = 'advisory' AND granted AND classid = {LOCK >> 32} AND objid = {LOCK & 0xFFFFFFFF}
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 IS_THERE = "SELECT to_regclass('public.ducklake_metadata') IS NOT NULL"
@@ -52,6 +52,8 @@ _AWAY = re.compile(
     re.IGNORECASE,
 )
 _NO_FILE = re.compile(r"Cannot open file|No such file|Failed to create directory|Input/output error", re.IGNORECASE)
+_BUCKET_FAILS = re.compile(r"HTTP Error: |error for HTTP [A-Z]+ to '")
+_DUCKDBS_ADVICE = re.compile(" Authentication Failure - this is usually.*| LINE 1: .*")
 _OVERTAKEN = "maximum retry count"
 
 
@@ -64,6 +66,10 @@ def named_error(name: str, error: duckdb.Error) -> DatabaseError:
         return DatabaseBusy(
             f"{name}: another program wrote at the same time, so nothing was written; try again. Only "
             "BizCharts may write to the lake."
+        )
+    if _BUCKET_FAILS.search(message):
+        return DatabaseUnavailable(
+            f"{name}: the bucket of the lake's files cannot be used. ({_DUCKDBS_ADVICE.sub('', message)})"
         )
     if disk_is_full(message):
         return DatabaseFull(f"{name}: nothing was written, because a disk is full; free some space. ({message})")

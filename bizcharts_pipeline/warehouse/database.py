@@ -6,14 +6,16 @@ held across a network call, a model or a user's input.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
+from bizcharts_pipeline.core.moved import Note
 from bizcharts_pipeline.settings import LAKE, MOTHERDUCK, Settings
 from bizcharts_pipeline.warehouse.errors import NotAFile
 from bizcharts_pipeline.warehouse.installation import Installation
@@ -21,6 +23,23 @@ from bizcharts_pipeline.warehouse.installation import Installation
 if TYPE_CHECKING:
     from bizcharts_pipeline.warehouse.compact import Compaction
     from bizcharts_pipeline.warehouse.database_file import DatabaseFile
+
+
+@dataclass(frozen=True)
+class Held:
+    """A database that no other process can write to.
+
+    Args:
+        connection: reads it.
+        leave: lets no process use the database and its ledgers any more, in one step, because they were moved. Takes
+            the name of the new database, the ledgers that are files, the time (naive UTC), and the home that moves
+            it, for messages. Returns the path that the file is kept at; ``None`` if the database is no file, and stays.
+            Raises ``DatabaseError`` if it was not recorded, and ``OSError`` if a file cannot be renamed: the next
+            process to open the database continues.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    leave: Callable[[str, Sequence[Path], datetime, str], Path | None]
 
 
 class Database(ABC):
@@ -178,33 +197,19 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def held(self, copy_to: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-        """Yield a connection like :meth:`read`, for a move: until the end of the block no other process can write.
+    def held(self, copy_to: Path, ledgers: Sequence[str]) -> AbstractContextManager[Held]:
+        """Yield the database for a move, read like by :meth:`read`: until the end of the block no other process can
+        write to it, nor to the ``ledgers``, by name, that are in the same place.
 
         Raises:
             DatabaseError: as :meth:`write`.
         """
 
     @abstractmethod
-    def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> Path | None:
-        """Let no process use the database and its ledgers any more, in one step, because they were moved to the
-        database ``target`` at ``now`` (naive UTC). The caller holds them.
-
-        Return the path that the file is kept at; ``None`` if the database is no file, and stays.
-
-        Args:
-            ledgers: those that are files, moved with it.
-
-        Raises:
-            DatabaseError: it was not recorded.
-            OSError: a file cannot be renamed; the next process to open the database continues.
-        """
-
-    @abstractmethod
-    def begin_move(self, source: str) -> "Database":
-        """Let no other process use this database, which must be new, until :meth:`end_move`: a move from ``source`` is
-        to fill it. What an unfinished move has left there is deleted. Return the database for the process that fills
-        it.
+    def begin_move(self, source: str, mover: str) -> "Database":
+        """Let no other process use this database, which must be new, until :meth:`end_move`: a move from ``source`` by
+        the home ``mover`` is to fill it. What an unfinished move has left there, the same home's, is deleted. Return
+        the database for the process that fills it.
 
         Raises:
             DatabaseUnavailable: it exists, or was moved elsewhere.
@@ -222,12 +227,13 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def left_for(self) -> str | None:
-        """Return the database that :meth:`leave` has named; ``None`` if this one is in use."""
+    def note(self) -> Note | None:
+        """Return the note of :attr:`Held.leave`, or of :meth:`begin_move` until the move has ended; ``None`` if the
+        database is in use.
 
-    @abstractmethod
-    def is_unfinished(self) -> bool:
-        """Whether a move has begun to fill the database (:meth:`begin_move`), and has not ended."""
+        Raises:
+            DatabaseError: the server does not answer.
+        """
 
     def file(self) -> "DatabaseFile":
         """Return the database as a file, for what only a file has: copies, restores and repairs.

@@ -27,7 +27,7 @@ from bizcharts_pipeline.core.errors import reason_of, without_kind
 from bizcharts_pipeline.core.files import is_special, read_regular, sync, write_atomically
 from bizcharts_pipeline.core.sqlite_seal import FOLDER, set_aside_names
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database import Database, Held
 from bizcharts_pipeline.warehouse.errors import (
     DISK_FAILED,
     DatabaseBusy,
@@ -187,7 +187,7 @@ class DatabaseFile(Database):
                 self.installation.confirm()
 
     @contextmanager
-    def held(self, copy_to: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    def held(self, copy_to: Path, ledgers: Sequence[str]) -> Iterator[Held]:
         self.migrate()
         with (
             self.replacing(),
@@ -195,15 +195,15 @@ class DatabaseFile(Database):
             passed_on(connection),
             self._named_errors(),
         ):
-            yield connection
+            yield Held(connection, self._leave)
 
-    def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> Path:
+    def _leave(self, target: str, ledgers: Sequence[Path], now: datetime, mover: str) -> Path:
         kept = self.path.with_name(f"{self.path.name}.before-move-{now:%Y%m%dT%H%M%S}")
         moves = []
         # The notes first: without them, a process between two renames could begin anew.
         for place in self._noted_places():
             draft = Path(f"{moved.note_path(place)}.new")
-            write_atomically(draft, moved.note(target, moved.moved(str(place), target, now)))
+            write_atomically(draft, moved.content(moved.moved(str(place), target, now)))
             moves.append(swap.Move(draft, moved.note_path(place), Path(f"{moved.note_path(place)}.before")))
         for path in ledgers:
             moves += [swap.Move(None, *names) for names in set_aside_names(path, now)]
@@ -212,14 +212,14 @@ class DatabaseFile(Database):
         swap.swap(self.path, [*moves, swap.Move(None, self.path, kept)])
         return kept
 
-    def begin_move(self, source: str) -> "DatabaseFile":
-        if self.is_unfinished():
+    def begin_move(self, source: str, mover: str) -> "DatabaseFile":
+        if (note := self.note()) and note.is_unfinished:
             for file in (self.path, wal(self.path), closed.seal_path(self.path)):
                 file.unlink(missing_ok=True)
         elif self.exists():
             raise DatabaseUnavailable(f"{self.path}: the database already exists; name a new one. Nothing was moved.")
         for place in self._noted_places():
-            write_atomically(moved.note_path(place), moved.note(None, moved.unfinished(source, self.name)))
+            moved.write_note(place, moved.unfinished(source, self.name, mover))
         return self
 
     def end_move(self) -> None:
@@ -230,11 +230,8 @@ class DatabaseFile(Database):
         """What a note lies beside while no process may use the database: it may be known by another name."""
         return [self.path, *([self.installation.home / FOLDER] if self.installation else [])]
 
-    def left_for(self) -> str | None:
-        return moved.left_for(self.path)
-
-    def is_unfinished(self) -> bool:
-        return moved.is_unfinished(self.path)
+    def note(self) -> moved.Note | None:
+        return moved.read_note(self.path)
 
     def file(self) -> "DatabaseFile":
         return self
@@ -360,6 +357,8 @@ class DatabaseFile(Database):
     def _open_to_read(self, copy_to: Path | None) -> duckdb.DuckDBPyConnection:
         if checkpoints.saved_blocks(self.path).exists() or swap.journal(self.path).exists():
             raise _Unsettled
+        if is_missing(self.path) and self.installation:
+            self.installation.check()  # it may have been moved while this waited
         self._check_length()
         log = self._log()
         connection = self._connect(read_only=True, copy_to=copy_to)

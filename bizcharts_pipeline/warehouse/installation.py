@@ -144,7 +144,7 @@ class Installation:
             "ledgers/labels.sqlite",
             "ledgers/pods.sqlite",
             "serve.lock",
-            "lake.json",
+            LAKE_MARK,
         )
         if any((self.home / mark).exists() for mark in marks) or not is_missing(self.home / DATABASE):
             return True
@@ -173,14 +173,14 @@ class Installation:
         """Delete the marks that the installation has had a database: the next start is a first start, whatever files
         the home holds.
         """
-        for mark in (self.home / MARK, _outside_mark(self.home)):
+        for mark in (self.home / MARK, self.home / LAKE_MARK, _outside_mark(self.home)):
             if mark is not None:
                 mark.unlink(missing_ok=True)
         write_atomically(self.home / FIRST_START, b"A new, empty database was requested.\n")
 
     def _evidence(self) -> str | None:
         """Return the evidence that the installation has had a database; ``None`` on a first start."""
-        for mark in (self.home / MARK, _outside_mark(self.home)):
+        for mark in (self.home / MARK, self.home / LAKE_MARK, _outside_mark(self.home)):
             if mark is not None and mark.exists():
                 return f"recorded in {mark}{_since(mark)}"
         if (self.home / FIRST_START).exists():

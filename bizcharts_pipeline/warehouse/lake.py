@@ -1,5 +1,5 @@
 """The database as a lake, for many machines: DuckLake, with its catalogue in PostgreSQL and its rows in Parquet files
-on a disk that all machines mount.
+on a disk that all machines mount, or in a bucket of an S3-compatible service.
 
 A process keeps one DuckDB with the lake attached, since attaching takes longer than a write; each read and each write
 is one transaction, and reads one snapshot. There is **one writer at a time**: DuckLake merges the commits of concurrent
@@ -22,18 +22,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
+from bizcharts_pipeline.core import moved
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular, write_atomically
-from bizcharts_pipeline.core.moved import moved, unfinished
-from bizcharts_pipeline.core.postgres import connection_words, mark_moved, moved_record, unmark_moved
+from bizcharts_pipeline.core.postgres import connection_words, holding, mark_moved, moved_record, unmark_moved
 from bizcharts_pipeline.settings import LAKE, postgres_words
 from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.catalogue import (
@@ -43,6 +42,7 @@ from bizcharts_pipeline.warehouse.catalogue import (
     HAS_LOCK,
     IS_MOVED,
     IS_THERE,
+    LOCK,
     LOCK_HOLDER,
     MOVED_TO,
     SIZES,
@@ -54,16 +54,16 @@ from bizcharts_pipeline.warehouse.catalogue import (
     row,
 )
 from bizcharts_pipeline.warehouse.compact import Compaction
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database import Database, Held
 from bizcharts_pipeline.warehouse.database_file import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseLost, DatabaseUnavailable
 from bizcharts_pipeline.warehouse.installation import LAKE_MARK, Installation
 from bizcharts_pipeline.warehouse.interrupts import passed_on, transaction
+from bizcharts_pipeline.warehouse.lake_files import Bucket, Folder, place_of
 from bizcharts_pipeline.warehouse.statistics import table_names
 from bizcharts_pipeline.warehouse.values import quoted
 
 FOLDER = "lake"  # in the home, unless the settings name another
-FILES_MARK = "bizcharts-lake"  # in the folder of its files, which is missing while their disk is not mounted
 SNAPSHOT_HOURS = 24  # for readers, and for whoever wants to look back
 REWRITE_SHARE = 0.2  # of a file's rows that are deleted
 MIN_FREE_SHARE, MIN_SMALL_FILES = 0.25, 50
@@ -91,12 +91,13 @@ _attaching = threading.Lock()
 
 @dataclass(frozen=True)
 class Lake(Database):
-    """A DuckLake catalogue in PostgreSQL, with its files in a folder.
+    """A DuckLake catalogue in PostgreSQL, with its files in a folder or a bucket.
 
     Args:
         address: ``ducklake:postgres:`` and the words of a connection string, without a password.
         home: the installation's home; ``None``: it belongs to none.
-        files: the folder of its files; empty: the one that the catalogue names, or ``lake`` in the home.
+        files: the folder or bucket (``s3://BUCKET/PREFIX``) of its files; empty: the one that the catalogue names, or
+            ``lake`` in the home.
         wait_seconds: maximum wait for another writer.
         is_target: this process moves the tables to it, so that it may be incomplete.
     """
@@ -109,7 +110,7 @@ class Lake(Database):
 
     many_homes = True
     instead_of_a_file = (
-        "back it and the ledgers up with `pg_dump` and a copy of the folder of its files; `bizcharts migrate --to "
+        "back it and the ledgers up with `pg_dump` and a copy of its files; `bizcharts migrate --to "
         "FILE` moves them back to files (docs/operating.md)."
     )
 
@@ -127,6 +128,8 @@ class Lake(Database):
     def check(self) -> None:
         for extension in EXTENSIONS:
             extension_file(extension)
+        if self.files:
+            place_of(self.files).require_extension()
         self._installation().check()
 
     def prepare(self) -> None:
@@ -182,7 +185,8 @@ class Lake(Database):
         """Merge small files of the lake, rewrite files with many deleted rows, and delete the files that no snapshot of
         the last day needs. Readers go on; writers wait.
         """
-        with self._cursor() as lock, self._locked(lock), self._cursor() as connection, self._named_errors():
+        # What DuckLake keeps of a schema is wrong after it: to read an empty table then would end the process.
+        with self._cursor() as lock, self._locked(lock), self._cursor(alone=True) as connection, self._named_errors():
             self._refuse_moved(connection)
             before, free, files = row(connection, SIZES)
             worth_it = free >= MIN_FREE_SHARE * before or files >= MIN_SMALL_FILES
@@ -206,17 +210,22 @@ class Lake(Database):
                 self._check_lock(lock)
 
     @contextmanager
-    def held(self, copy_to: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._cursor() as lock, self._locked(lock), self.read(copy_to) as connection:
-            yield connection
+    def held(self, copy_to: Path, ledgers: Sequence[str]) -> Iterator[Held]:
+        self.require()
+        with ExitStack() as stack:
+            with self._named_ledger_errors():
+                session = stack.enter_context(holding(postgres_words(self.address), LOCK, ledgers, self.wait_seconds))
 
-    def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> None:
-        with self._named_ledger_errors():
-            mark_moved(postgres_words(self.address), target, moved(self.name, target, now))
+            def leave(target: str, files: Sequence[Path], now: datetime, mover: str) -> None:
+                with self._named_ledger_errors():  # by the connection that has the locks, while it has them
+                    session.record_moved(moved.moved(self.name, target, now, only_in=mover))
+                    session.commit()
 
-    def begin_move(self, source: str) -> "Lake":
+            yield Held(stack.enter_context(self.read(copy_to)), leave)
+
+    def begin_move(self, source: str, mover: str) -> "Lake":
         target = replace(self, is_target=True)
-        if self.is_unfinished():
+        if (note := self.note()) and note.is_unfinished:
             with target.write() as connection:
                 for name in table_names(connection):
                     connection.execute(f'DROP TABLE "{name}"')
@@ -224,22 +233,16 @@ class Lake(Database):
             raise DatabaseUnavailable(f"{self.name}: the lake already exists; name a new one. Nothing was moved.")
         else:
             with self._named_ledger_errors():
-                mark_moved(postgres_words(self.address), None, unfinished(source, self.name))
+                mark_moved(postgres_words(self.address), moved.unfinished(source, self.name, mover))
         return target
 
     def end_move(self) -> None:
         with self._named_ledger_errors():
             unmark_moved(postgres_words(self.address))
 
-    def left_for(self) -> str | None:
+    def note(self) -> moved.Note | None:
         with self._named_ledger_errors():
-            record = moved_record(postgres_words(self.address))
-        return record[0] if record else None
-
-    def is_unfinished(self) -> bool:
-        with self._named_ledger_errors():
-            record = moved_record(postgres_words(self.address))
-        return record is not None and record[0] is None
+            return moved_record(postgres_words(self.address))
 
     def _refuse_moved(self, connection: duckdb.DuckDBPyConnection) -> None:
         if ask(connection, IS_MOVED):
@@ -255,17 +258,23 @@ class Lake(Database):
             raise DatabaseUnavailable(f"{self.name}: {error}") from None
 
     @contextmanager
-    def _cursor(self, copy_to: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to the attached lake, which is created if there is none."""
-        opened = self._opened(create=True) if copy_to is None else self._attach(create=True, copy_to=copy_to)
-        assert opened
-        with closing(opened.cursor()) as connection:
+    def _cursor(self, copy_to: Path | None = None, *, alone: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection to the attached lake, which is created if there is none: one of this process's DuckDB or,
+        if it may write to the folder ``copy_to`` or is to be ``alone``, of one that is closed at the end.
+        """
+        with ExitStack() as stack:
+            if alone or copy_to is not None:
+                opened = self._attach(create=True, copy_to=copy_to)
+                assert opened
+                stack.enter_context(closing(opened))
+            else:
+                opened = self._opened(create=True)
+                assert opened
+            connection = stack.enter_context(closing(opened.cursor()))
             with self._named_errors(), passed_on(connection):
                 for statement in (f"USE {_LAKE}", "SET TimeZone = 'UTC'", "SET dynamic_or_filter_threshold = 100_000"):
                     connection.execute(statement)
             yield connection
-        if copy_to is not None:
-            opened.close()
 
     @contextmanager
     def _locked(self, lock: duckdb.DuckDBPyConnection) -> Iterator[None]:
@@ -326,9 +335,11 @@ class Lake(Database):
                     with closing(opened.cursor()) as lock, self._locked(lock):
                         if not ask(opened, IS_THERE):  # nobody has been faster
                             self._create(opened)
-                folder = self._folder(ask(opened, FILES))
+                place = self._place(ask(opened, FILES))
+                place.open(opened)
+                place.check(opened)
                 opened.execute(f"ATTACH IF NOT EXISTS {self._lake_words()} AS {_LAKE} (CREATE_IF_NOT_EXISTS false)")
-                allowed = [folder, *([copy_to.resolve()] if copy_to else [])]
+                allowed = [place, *([copy_to.resolve()] if copy_to else [])]
                 opened.execute(f"SET allowed_directories = [{', '.join(quoted(f'{path}/') for path in allowed)}]")
                 opened.execute("SET enable_external_access = false")
                 self._note()
@@ -338,7 +349,7 @@ class Lake(Database):
         return opened
 
     def _create(self, opened: duckdb.DuckDBPyConnection) -> None:
-        """Create the catalogue's tables and the folder of the files.
+        """Create the catalogue's tables and the place of the files.
 
         Raises:
             DatabaseLost: the installation has had this lake.
@@ -348,34 +359,23 @@ class Lake(Database):
                 f"{self.name}: PostgreSQL has no lake there, but this installation has had one ({self._mark()}). "
                 "Restore its dump; or delete that file to start with an empty lake."
             )
-        folder = Path(self.files) if self.files else self._home() / FOLDER
-        mark = (
-            f"The Parquet files of {self.address}. Delete none, and add none: maintenance would delete it.\n".encode()
-        )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in folder.iterdir():
-                if path.name != FILES_MARK or read_regular(path) != mark:
-                    raise DatabaseUnavailable(f"{folder} is not empty; name a new folder for the lake's files.")
-            write_atomically(folder / FILES_MARK, mark)
-        except OSError as error:
-            raise DatabaseUnavailable(f"{folder}: the lake's files cannot be put there: {reason_of(error)}") from None
-        opened.execute(f"ATTACH {self._lake_words()} AS {_LAKE} (DATA_PATH {quoted(f'{folder}/')})")
+        place = place_of(self.files) if self.files else Folder(self._home() / FOLDER)
+        place.open(opened)
+        place.begin(opened, self.address)
+        opened.execute(f"ATTACH {self._lake_words()} AS {_LAKE} (DATA_PATH {quoted(f'{place}/')})")
 
-    def _folder(self, recorded: str) -> Path:
-        """Return the folder of the files.
+    def _place(self, recorded: str) -> Folder | Bucket:
+        """Return where the files are, as the catalogue has ``recorded`` it.
 
         Raises:
-            DatabaseUnavailable: it is another one than the setting names, or its disk is not mounted here.
+            DatabaseUnavailable: the setting names another place.
         """
-        folder = Path(recorded)
-        if self.files and folder != Path(self.files):
+        place = place_of(recorded)
+        if self.files and place != place_of(self.files):
             raise DatabaseUnavailable(
-                f"{self.name}: the lake's files are in {folder}, not in {self.files}; correct BIZCHARTS_DATABASE_FILES."
+                f"{self.name}: the lake's files are in {place}, not in {self.files}; correct BIZCHARTS_DATABASE_FILES."
             )
-        if not (folder / FILES_MARK).is_file():
-            raise DatabaseUnavailable(f"{folder}: the lake's files are not there; mount the disk that holds them.")
-        return folder
+        return place
 
     def _words(self) -> str:
         return connection_words(postgres_words(self.address))

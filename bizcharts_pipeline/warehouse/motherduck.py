@@ -7,7 +7,6 @@ no lock of our own: of two writers that meet, MotherDuck refuses one.
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -15,7 +14,7 @@ import duckdb
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.compact import Compaction
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database import Database, Held
 from bizcharts_pipeline.warehouse.errors import DatabaseUnavailable, StatementRefused
 from bizcharts_pipeline.warehouse.installation import Installation
 from bizcharts_pipeline.warehouse.interrupts import passed_on, transaction
@@ -84,24 +83,18 @@ class MotherDuck(Database):
             yield connection
 
     @contextmanager
-    def held(self, copy_to: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    def held(self, copy_to: Path, ledgers: Sequence[str]) -> Iterator[Held]:
         with self.read(copy_to) as connection:
-            yield connection
+            yield Held(connection, lambda *_: None)  # it can still be used
 
-    def leave(self, target: str, ledgers: Sequence[Path], now: datetime) -> None:
-        pass  # it can still be used
-
-    def begin_move(self, source: str) -> "MotherDuck":
+    def begin_move(self, source: str, mover: str) -> "MotherDuck":
         return self
 
     def end_move(self) -> None:
         pass
 
-    def left_for(self) -> str | None:
+    def note(self) -> None:
         return None
-
-    def is_unfinished(self) -> bool:
-        return False
 
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -344,7 +344,8 @@ def test_health_of_a_home_without_a_database_says_that_nothing_was_polled(instal
     installation.home.mkdir()
     found = installation.run_command("health", "--json")
     assert found.returncode == 1
-    assert {each["what"]: each["detail"] for each in json.loads(found.stdout)}["last poll"] == "never"
+    said = {each["what"]: each["detail"] for each in json.loads(found.stdout)}
+    assert (said["last poll"], said["database"]) == ("never", "none yet: the first poll creates it")
     assert list(installation.home.iterdir()) == []
 
 

@@ -19,10 +19,12 @@ from postgres import PASSWORD, Postgres
 from bizcharts_pipeline.core.postgres import connect as ledger_in
 from bizcharts_pipeline.settings import SettingsError, load_settings, postgres_words
 from bizcharts_pipeline.warehouse import errors
+from bizcharts_pipeline.warehouse import lake as lake_module
 from bizcharts_pipeline.warehouse.catalogue import extension_file
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.lake import FILES_MARK, Lake
+from bizcharts_pipeline.warehouse.lake import Lake
+from bizcharts_pipeline.warehouse.lake_files import MARK
 
 WORKER = Path(__file__).with_name("database_worker.py")
 WRITER = Path(__file__).with_name("lake_worker.py")
@@ -159,6 +161,23 @@ def test_maintenance_merges_the_small_files_and_keeps_every_row(lake: Lake) -> N
     done = lake.compact()
     assert done.done
     assert contents(lake) == expected
+
+
+@pytest.mark.slow
+def test_a_process_reads_every_table_after_it_has_merged_files_and_deleted_those_of_old_snapshots(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(60):
+        with lake.write() as connection:
+            connection.execute(ADD.format(number))
+    expected = contents(lake)
+    monkeypatch.setattr(lake_module, "_UPKEEP", [step.replace("24 HOUR", "0 SECOND") for step in lake_module._UPKEEP])
+    for _ in range(2):
+        assert lake.compact().done
+        assert contents(lake) == expected
+        monkeypatch.setattr(lake_module, "MIN_SMALL_FILES", 1)
+    assert lake.home
+    assert len(list((lake.home / "lake").rglob("*.parquet"))) < 60
 
 
 @pytest.mark.slow
@@ -301,7 +320,7 @@ def test_files_that_are_not_mounted_or_elsewhere_are_named(lake: Lake, tmp_path:
     command += "Database.named(sys.argv[1], Path(sys.argv[2]), 5).migrate()"
     done = subprocess.run([sys.executable, "-c", command, lake.name, str(lake.home)], capture_output=True, text=True)
     assert "mount the disk that holds them" in done.stderr.splitlines()[-1]
-    assert not (folder / FILES_MARK).exists()
+    assert not (folder / MARK).exists()
 
 
 def test_a_lake_is_not_put_where_other_files_are(lake: Lake, tmp_path: Path) -> None:

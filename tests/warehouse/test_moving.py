@@ -25,8 +25,8 @@ from bizcharts_pipeline.warehouse.moving import copy_tables
 source, target, home, folder = sys.argv[1:]
 Path(folder).mkdir(exist_ok=True)
 print("moving", flush=True)
-with Database.named(source, Path(home), 30).held(Path(folder)) as connection:
-    copy_tables(connection, Database.named(target, Path(home), 30), Path(folder))
+with Database.named(source, Path(home), 30).held(Path(folder), ()) as held:
+    copy_tables(held.connection, Database.named(target, Path(home), 30), Path(folder))
 """
 # What Parquet, JSON and a lake could lose: times to the microsecond, money, numbers that are none, bytes, nothing.
 ODD = (
@@ -59,8 +59,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def move(source: Database, target: Database, folder: Path) -> Copied:
-    with source.held(folder) as connection:
-        return copy_tables(connection, target, folder)
+    with source.held(folder, ()) as held:
+        return copy_tables(held.connection, target, folder)
 
 
 def contents(database: Database) -> dict[str, Contents]:
@@ -95,18 +95,18 @@ def test_a_database_in_use_is_never_filled_and_one_that_was_not_completed_is_fil
     changed = contents(lake)
     for target in (lake, file):
         with pytest.raises(errors.DatabaseUnavailable, match="already exists; name a new one"):
-            target.begin_move("another")
+            target.begin_move("another", "the home /a on b")
     assert (contents(lake), contents(file)) == (changed, before)
     back = Database.named(str(tmp_path / "home" / "back.duckdb"), tmp_path / "home", 30)
     for source, new in ((lake, back), (file, Database.named(other, tmp_path / "home", 30, str(tmp_path / "files")))):
         for _ in range(2):  # the second finds what the first has left
-            target = new.begin_move(source.name)
+            target = new.begin_move(source.name, "the home /a on b")
             move(source, target, folder)
-            assert new.is_unfinished()
+            assert new.note()
             with pytest.raises(errors.DatabaseUnavailable, match=f"a move from {source.name} has not ended"):
                 new.require()
         target.end_move()
-        assert not new.is_unfinished()
+        assert new.note() is None
         assert contents(new) == contents(source)
 
 
