@@ -504,7 +504,9 @@ def test_a_move_of_a_home_that_is_disturbed_at_any_moment_is_completed_by_the_ne
                     assert (second.returncode == 0) or second.stderr.count("\n") == 1, second.stderr
                     move.send_signal(signal.SIGCONT)
                 _, said = move.communicate(timeout=120)
-                assert disturb is killed or move.returncode == 0 or said.count("\n") == 1, said
+                # DuckDB ends a process whose ROLLBACK fails while it handles another error.
+                ended = disturb is killed or (disturb is cut_off and move.returncode == -signal.SIGABRT)
+                assert ended or move.returncode == 0 or said.count("\n") == 1, said
                 assert disturb is not stopped or move.returncode == 0, said
                 (tmp_path / "disk" / "ballast").unlink(missing_ok=True)
                 assert len(usable(here, source, target)) <= 1

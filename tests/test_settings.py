@@ -66,10 +66,11 @@ def test_the_example_file_has_every_setting_with_its_default_and_its_description
         ("shared/lake", REPOSITORY_ROOT / "shared/lake"),
         ("/mnt/here/../lake/", Path("/mnt/lake")),
         ("~/lake", Path.home() / "lake"),
+        ("s3://bucket/of/the.lake/", "s3://bucket/of/the.lake"),
     ],
 )
-def test_the_folder_of_a_lake_is_the_same_wherever_a_command_is_started(
-    given: str, means: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_place_of_a_lakes_files_is_the_same_wherever_a_command_is_started(
+    given: str, means: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIZCHARTS_DATABASE_FILES", given)
@@ -94,7 +95,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("BIZCHARTS_CONTACT", "a\nX-Header: b", "contact"),
         ("BIZCHARTS_FEAR_GREED__WINDOW_HOURS", "many", "fear_greed.window_hours"),
         ("BIZCHARTS_DATABASE", "ducklake:lake.ducklake", "database: of a lake must be ducklake:postgres:"),
-        ("BIZCHARTS_DATABASE_FILES", "s3://bucket/lake", "database_files: must be a folder"),
+        ("BIZCHARTS_DATABASE_FILES", "gs://bucket/lake", "database_files: must be a folder on a disk"),
+        ("BIZCHARTS_DATABASE_FILES", "s3://Bucket/lake", "or s3://BUCKET/PREFIX"),
+        ("BIZCHARTS_DATABASE_FILES", "s3://bucket/../other", "or s3://BUCKET/PREFIX"),
+        ("BIZCHARTS_DATABASE_FILES", "s3://bucket/a*/b", "or s3://BUCKET/PREFIX"),
         ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "inf", "finite"),
         ("BIZCHARTS_FOURCHAN_API_URL", "https://me:secret@a.4cdn.org", "user name or password"),
         ("BIZCHARTS_FOURCHAN_API_URL", "https://:secret@a.4cdn.org", "user name or password"),

@@ -90,6 +90,15 @@ def is_being_replaced(folder: Path) -> bool:
     return not journal or (marker.parent / journal).exists()
 
 
+def free_name(path: Path) -> Path:
+    """Return ``path``, or the first numbered name after it that no file has."""
+    name, number = path, 1
+    while os.path.lexists(name):
+        number += 1
+        name = path.with_name(f"{path.name}.{number}")
+    return name
+
+
 def sync(path: Path) -> None:
     """Flush a file's content, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)

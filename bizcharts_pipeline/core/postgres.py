@@ -260,11 +260,15 @@ class PostgresConnection:
             last = f"SELECT coalesce(max({column}), 0) + 1 FROM {table}"
             self.execute(f"SELECT setval(pg_get_serial_sequence(?, ?), ({last}), false)", (table, column))
 
+    def run_whole(self, statements: str) -> None:
+        """Run statements without parameters in one transaction."""
+        self._run(f"BEGIN; {statements}")
+        self.commit()
+
     def rename(self, name: str) -> None:
         """Put the ledger in place of the ledger ``name``, if there is one, and record that that one has existed."""
         put = f"DROP SCHEMA IF EXISTS {name} CASCADE; ALTER SCHEMA {self._schema} RENAME TO {name}"
-        self._run(f"BEGIN; {put}; {_recorded(name)}")
-        self.commit()
+        self.run_whole(f"{put}; {_recorded(name)}")
 
     def drop(self) -> None:
         """Delete the ledger, if there is one."""

@@ -17,7 +17,7 @@ from bizcharts_pipeline.autolabel import ledger as auto_labels
 from bizcharts_pipeline.core import postgres, sqlite, sqlite_seal
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.files import sync
+from bizcharts_pipeline.core.files import free_name, sync
 from bizcharts_pipeline.core.ledgers import (
     BUSY_SECONDS,
     Connection,
@@ -261,7 +261,7 @@ def _replace_file(draft: Connection, draft_path: Path, path: Path, kept: Path) -
             raise LedgersNotMoved(f"{path}: another process has it open; stop the service, and try again.")
         if path.exists() and path.stat().st_size:
             kept.mkdir(mode=0o700, exist_ok=True)
-            (kept / path.name).hardlink_to(path)
+            free_name(kept / path.name).hardlink_to(path)
         sqlite_seal.seal_path(path).unlink(missing_ok=True)
         draft_path.replace(path)
         sync(path.parent)

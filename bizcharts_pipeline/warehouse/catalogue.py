@@ -62,7 +62,7 @@ def named_error(name: str, error: duckdb.Error) -> DatabaseError:
     message = one_line(str(error))
     if refused := refusal(message):
         return DatabaseUnavailable(f"{name}: {refused}")
-    if _OVERTAKEN in message:
+    if _OVERTAKEN in message and not _AWAY.search(message):
         return DatabaseBusy(
             f"{name}: another program wrote at the same time, so nothing was written; try again. Only "
             "BizCharts may write to the lake."

@@ -16,6 +16,7 @@ The connection is closed to all files but the lake's.
 """
 
 import json
+import logging
 import os
 import random
 import sqlite3
@@ -32,7 +33,14 @@ import duckdb
 from bizcharts_pipeline.core import moved
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.files import read_regular, write_atomically
-from bizcharts_pipeline.core.postgres import connection_words, holding, mark_moved, moved_record, unmark_moved
+from bizcharts_pipeline.core.postgres import connect as server_connection
+from bizcharts_pipeline.core.postgres import (
+    connection_words,
+    holding,
+    mark_moved,
+    moved_record,
+    unmark_moved,
+)
 from bizcharts_pipeline.settings import LAKE, postgres_words
 from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.catalogue import (
@@ -59,6 +67,7 @@ from bizcharts_pipeline.warehouse.database_file import LONGEST_PAUSE_SECONDS, SH
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseLost, DatabaseUnavailable
 from bizcharts_pipeline.warehouse.installation import LAKE_MARK, Installation
 from bizcharts_pipeline.warehouse.interrupts import passed_on, transaction
+from bizcharts_pipeline.warehouse.lake_commits import find_lost_commit, undo
 from bizcharts_pipeline.warehouse.lake_files import Bucket, Folder, place_of
 from bizcharts_pipeline.warehouse.statistics import table_names
 from bizcharts_pipeline.warehouse.values import quoted
@@ -84,6 +93,7 @@ _UPKEEP = (
     f"CALL ducklake_delete_orphaned_files('{_LAKE}', older_than => now() - INTERVAL {SNAPSHOT_HOURS} HOUR)",
 )
 
+_logger = logging.getLogger(__name__)
 _attached: dict[tuple[str, str], duckdb.DuckDBPyConnection] = {}
 _inherited: list[duckdb.DuckDBPyConnection] = []
 _attaching = threading.Lock()
@@ -173,8 +183,8 @@ class Lake(Database):
 
     @contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._cursor() as lock, self._locked(lock), self._cursor() as connection, self._named_errors():
-            self._refuse_moved(connection)  # over a connection that began after the lock was taken
+        with self._writing() as (connection, lock):
+            self._refuse_moved(connection)
             pending = migrations.pending(connection, migrations.known_migrations())
             migrations.apply(connection, pending, utc_now(), keys=False)
             with transaction(connection):
@@ -186,7 +196,7 @@ class Lake(Database):
         the last day needs. Readers go on; writers wait.
         """
         # What DuckLake keeps of a schema is wrong after it: to read an empty table then would end the process.
-        with self._cursor() as lock, self._locked(lock), self._cursor(alone=True) as connection, self._named_errors():
+        with self._writing(alone=True) as (connection, lock):
             self._refuse_moved(connection)
             before, free, files = row(connection, SIZES)
             worth_it = free >= MIN_FREE_SHARE * before or files >= MIN_SMALL_FILES
@@ -201,7 +211,7 @@ class Lake(Database):
     @contextmanager
     def filled(self, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         self.prepare()
-        with self._cursor() as lock, self._locked(lock), self._cursor(folder) as connection, self._named_errors():
+        with self._writing(folder) as (connection, lock):
             if table_names(connection):
                 raise DatabaseUnavailable(f"{self.name}: the database already exists; nothing was done.")
             with transaction(connection):
@@ -226,9 +236,11 @@ class Lake(Database):
     def begin_move(self, source: str, mover: str) -> "Lake":
         target = replace(self, is_target=True)
         if (note := self.note()) and note.is_unfinished:
-            with target.write() as connection:
+            # Not by `write`, which reads rows: of a lost commit, they are gone.
+            with target._writing() as (connection, lock), transaction(connection):
                 for name in table_names(connection):
                     connection.execute(f'DROP TABLE "{name}"')
+                self._check_lock(lock)
         elif self.exists():
             raise DatabaseUnavailable(f"{self.name}: the lake already exists; name a new one. Nothing was moved.")
         else:
@@ -243,6 +255,31 @@ class Lake(Database):
     def note(self) -> moved.Note | None:
         with self._named_ledger_errors():
             return moved_record(postgres_words(self.address))
+
+    @contextmanager
+    def _writing(
+        self, copy_to: Path | None = None, *, alone: bool = False
+    ) -> Iterator[tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]]:
+        """Yield a connection of the only writer, as of :meth:`_cursor`, and the one that has the lock."""
+        with self._cursor() as lock, self._locked(lock):
+            self._undo_lost_commit(lock)
+            # It begins after the lock was taken.
+            with self._cursor(copy_to, alone=alone) as connection, self._named_errors():
+                yield connection, lock
+
+    def _undo_lost_commit(self, lock: duckdb.DuckDBPyConnection) -> None:
+        with self._cursor() as connection, self._named_errors():
+            lost = find_lost_commit(connection)
+        if lost is None:
+            return
+        self._check_lock(lock)
+        with (
+            self._named_ledger_errors(),
+            closing(server_connection(postgres_words(self.address), "public", self.wait_seconds)) as server,
+        ):
+            undo(server, lost)
+        _logger.warning("%s: a commit whose answer was lost was undone; its writer has reported an error.", self.name)
+        _attached.pop((self.address, self.files), None)  # it may have read tables that the commit has created
 
     def _refuse_moved(self, connection: duckdb.DuckDBPyConnection) -> None:
         if ask(connection, IS_MOVED):
@@ -401,7 +438,7 @@ class Lake(Database):
 
     def _note(self) -> None:
         """Mark that the installation has had this lake."""
-        if self.home is not None and not self._noted():
+        if self.home is not None and not self.is_target and not self._noted():
             with suppress(OSError):  # a full disk: the next process marks it
                 content = {"lake": self.address, "since": utc_now().isoformat()}
                 write_atomically(self._mark(), json.dumps(content).encode() + b"\n")

@@ -63,6 +63,10 @@ class Folder:
         if not (self.path / MARK).is_file():
             raise DatabaseUnavailable(f"{self}: the lake's files are not there; mount the disk that holds them.")
 
+    def has(self, connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+        """Whether the folder has the file ``name``, a path in it."""
+        return (self.path / name).exists()
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -130,9 +134,22 @@ class Bucket:
                 f"{self}: the lake's files are not there; AWS_ENDPOINT_URL or the key is that of another service."
             )
 
+    def has(self, connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+        """Whether the bucket has the object ``name`` below the prefix.
+
+        Raises:
+            duckdb.Error: the service refuses, or does not answer.
+        """
+        return self._asked(connection, f"SELECT size FROM read_blob({quoted(f'{self}/{name}')})") is not None
+
     def _mark(self, connection: duckdb.DuckDBPyConnection) -> str | None:
+        found = self._asked(connection, f"SELECT content FROM read_text({quoted(f'{self}/{MARK}')})")
+        return None if found is None else str(found)
+
+    def _asked(self, connection: duckdb.DuckDBPyConnection, query: str) -> object:
+        """Return the answer to a question about an object; ``None`` if it does not exist."""
         try:
-            found = connection.execute(f"SELECT content FROM read_text({quoted(f'{self}/{MARK}')})").fetchone()
+            found = connection.execute(query).fetchone()
         except duckdb.HTTPException as error:
             if error.status_code == 404:
                 return None

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.core.files import read_regular, replacing_marker, sync, write_atomically
+from bizcharts_pipeline.core.files import free_name, read_regular, replacing_marker, sync, write_atomically
 from bizcharts_pipeline.core.sqlite_seal import FOLDER as LEDGERS
 
 
@@ -87,7 +87,7 @@ def _make(move: Move) -> None:
         return  # done before the kill
     if os.path.lexists(move.target):
         move.kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.rename(move.target, _free(move.kept))
+        os.rename(move.target, free_name(move.kept))  # the file may have been created again
     if move.draft is not None:
         move.target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(move.draft, move.target)
@@ -111,15 +111,6 @@ def _existing(path: Path) -> Path:
 
 def _is_folder(move: Move) -> bool:
     return move.target.is_dir() or (move.draft is not None and move.draft.is_dir())
-
-
-def _free(kept: Path) -> Path:
-    """Return ``kept``, or the first free numbered name after it: the file may have been created again meanwhile."""
-    name, number = kept, 1
-    while os.path.lexists(name):
-        number += 1
-        name = kept.with_name(f"{kept.name}.{number}")
-    return name
 
 
 def _folders(moves: Iterable[Move]) -> set[Path]:

@@ -1,0 +1,114 @@
+"""A commit whose answer is lost: DuckLake deletes its files although PostgreSQL has made it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cut_commits import CutCommits, cutting
+from lake_worker import KINDS
+from postgres import Postgres
+
+from bizcharts_pipeline.warehouse import errors
+from bizcharts_pipeline.warehouse import lake as lake_module
+from bizcharts_pipeline.warehouse.contents import Contents, read_contents
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.lake import Lake
+
+WRITER = Path(__file__).with_name("lake_worker.py")
+NARROW = "SELECT min(thread_id), max(thread_id) FROM thread_observations"
+COMPACT = """
+import sys
+from bizcharts_pipeline.warehouse import lake
+from bizcharts_pipeline.warehouse.database import Database
+lake.MIN_SMALL_FILES = 1
+Database.named(sys.argv[1], None, 30).compact()
+"""
+
+
+@pytest.fixture
+def proxy(postgres: Postgres) -> Iterator[CutCommits]:
+    with cutting(postgres.port) as proxy:
+        yield proxy
+
+
+def contents(database: Database) -> dict[str, Contents]:
+    with database.read() as connection:
+        found = read_contents(connection)
+    del found["schema_migrations"]
+    return found
+
+
+def run_cut(proxy: CutCommits, lake: Lake, postgres: Postgres, *command: str, cut: int) -> None:
+    """Run a process that reaches the lake through the proxy, which breaks its commit number ``cut``."""
+    proxy.commits, proxy.cut = 0, cut
+    address = lake.address.replace(f"port={postgres.port}", f"port={proxy.port}")
+    done = subprocess.run([sys.executable, *command, address], capture_output=True, text=True, timeout=120)
+    assert done.returncode, "it has reported no error"
+    assert proxy.commits == cut, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "dropped network", stage="database", expected="a commit of a lake whose answer is lost is undone by the next write"
+)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("where", ["lake", "bucket_lake"])
+def test_a_commit_whose_answer_is_lost_leaves_nothing_and_the_writer_repeated_completes_it(
+    kind: str, where: str, request: pytest.FixtureRequest, proxy: CutCommits, postgres: Postgres, tmp_path: Path
+) -> None:
+    lake: Lake = request.getfixturevalue(where)
+    alone = Database.named(str(tmp_path / "alone.duckdb"), None, 10)
+    for database in (lake, alone):
+        for each, write in KINDS.items():
+            write(database, times=2 if each == kind else 1)
+    before = contents(lake)
+    assert before == contents(alone)
+    run_cut(proxy, lake, postgres, str(WRITER), kind, cut=1)
+    with pytest.raises(errors.DatabaseUnavailable, match=r"opened|cannot be used"):
+        contents(lake)
+    with lake.write():
+        pass
+    assert contents(lake) == before
+    for database in (lake, alone):
+        KINDS[kind](database)
+    assert contents(lake) == contents(alone)
+    for database in (lake, alone):
+        with database.read() as connection:
+            extremes = connection.execute(NARROW).fetchall()
+    with lake.read() as connection:
+        assert connection.execute(NARROW).fetchall() == extremes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["expire", "rewrite", "merge"])
+def test_a_merge_of_files_whose_answer_is_lost_loses_no_row(
+    step: str, lake: Lake, proxy: CutCommits, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for write in KINDS.values():
+        write(lake)
+    before = contents(lake)
+    run_cut(proxy, lake, postgres, "-c", COMPACT, cut={"expire": 1, "rewrite": 2, "merge": 3}[step])
+    with lake.write():
+        pass
+    assert contents(lake) == before
+    monkeypatch.setattr(lake_module, "MIN_SMALL_FILES", 1)
+    monkeypatch.setattr(lake_module, "_UPKEEP", [each.replace("24 HOUR", "0 SECOND") for each in lake_module._UPKEEP])
+    for _ in range(2):
+        assert lake.compact().done
+        assert contents(lake) == before
+
+
+@pytest.mark.slow
+def test_a_first_start_whose_answer_is_lost_at_any_commit_is_completed_by_the_next(
+    lake: Lake, proxy: CutCommits, postgres: Postgres
+) -> None:
+    migrate = "import sys; from pathlib import Path; from bizcharts_pipeline.warehouse.database import Database;"
+    migrate += f"Database.named(sys.argv[1], Path({str(lake.home)!r}), 30).migrate()"
+    for cut in (1, 2, 3):
+        run_cut(proxy, lake, postgres, "-c", migrate, cut=cut)
+    lake.migrate()
+    for write in KINDS.values():
+        write(lake, times=1)
+    assert contents(lake)
