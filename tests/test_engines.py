@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from buckets import Buckets
 from installation import Installation
 from postgres import Postgres
 
@@ -75,11 +76,16 @@ def move(home: Path, source: str, target: str, board: SimulatedBoard) -> None:
 
 @pytest.mark.slow
 def test_ticks_scores_indexes_and_maintenance_are_the_same_on_a_file_and_on_a_lake_and_after_moving_either_way(
-    tmp_path: Path, postgres: Postgres
+    tmp_path: Path, postgres: Postgres, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_file = contents(run(tmp_path / "file", ""))
     assert contents(run(tmp_path / "lake", postgres.new_lake())) == on_file
     assert contents(run(tmp_path / "moved", "", postgres.new_lake(), str(tmp_path / "back.duckdb"))) == on_file
+    place = buckets.new()
+    for name, value in (buckets.environment | {"BIZCHARTS_DATABASE_FILES": place}).items():
+        monkeypatch.setenv(name, value)
+    assert contents(run(tmp_path / "bucket", postgres.new_lake())) == on_file
+    assert len(buckets.objects(place)) > 50
 
 
 @pytest.mark.slow
@@ -115,7 +121,7 @@ def test_the_commands_work_on_a_lake_or_say_what_to_use_instead(tmp_path: Path, 
         with lock(postgres_words(lake.address), LOCK):
             served = here.run_here("migrate", "--to", str(tmp_path / "back.duckdb"), now=board.now)
         assert (served.returncode, served.stderr.count("\n")) == (1, 1)
-        assert "Another machine's service uses the lake" in served.stderr
+        assert "Another machine's service, or another move, uses the lake" in served.stderr
         back = here.run_here("migrate", "--to", str(tmp_path / "back.duckdb"), now=board.now)
         assert back.returncode == 0, back.stderr
         assert "was moved to" in here.run_here("stats", now=board.now).stderr

@@ -188,7 +188,7 @@ def no_daemon(words: str | None) -> Iterator[None]:
     try:
         with postgres.lock(words, daemon_turn.LOCK) as is_free:
             if not is_free:
-                raise ServiceError("Another machine's service uses the lake; stop all services first")
+                raise ServiceError("Another machine's service, or another move, uses the lake; stop all services first")
             yield
     except sqlite3.Error as error:
         raise ServiceError(str(error)) from None

@@ -76,7 +76,10 @@ def named_error(name: str, error: duckdb.Error) -> DatabaseError:
     if _AWAY.search(message):
         return DatabaseUnavailable(f"{name}: PostgreSQL does not answer. ({message})")
     if _NO_FILE.search(message):
-        return DatabaseUnavailable(f"{name}: a file of the lake cannot be opened; is its disk mounted? ({message})")
+        return DatabaseUnavailable(
+            f"{name}: a file of the lake cannot be opened; is its disk mounted? If PostgreSQL has restarted, the next "
+            f"write repairs this. ({message})"
+        )
     return StatementRefused(f"{name}: DuckDB refused a statement: {message}")
 
 

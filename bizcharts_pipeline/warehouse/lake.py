@@ -222,6 +222,8 @@ class Lake(Database):
     @contextmanager
     def held(self, copy_to: Path, ledgers: Sequence[str]) -> Iterator[Held]:
         self.require()
+        with self.write():
+            pass  # a lost commit is undone
         with ExitStack() as stack:
             with self._named_ledger_errors():
                 session = stack.enter_context(holding(postgres_words(self.address), LOCK, ledgers, self.wait_seconds))
@@ -236,7 +238,7 @@ class Lake(Database):
     def begin_move(self, source: str, mover: str) -> "Lake":
         target = replace(self, is_target=True)
         if (note := self.note()) and note.is_unfinished:
-            # Not by `write`, which reads rows: of a lost commit, they are gone.
+            # Not by `write`, which reads rows: their files may be gone.
             with target._writing() as (connection, lock), transaction(connection):
                 for name in table_names(connection):
                     connection.execute(f'DROP TABLE "{name}"')
