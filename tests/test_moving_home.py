@@ -33,6 +33,7 @@ from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger, LedgerError
 from bizcharts_pipeline.moving import home as moving
 from bizcharts_pipeline.settings import postgres_words
+from bizcharts_pipeline.warehouse import lake as lake_module
 from bizcharts_pipeline.warehouse import swap
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
 from bizcharts_pipeline.warehouse.database import Database
@@ -277,6 +278,33 @@ def test_a_lake_that_was_not_completed_is_filled_anew_after_the_file_went_on(
     assert contents(Database.named(lake, here.home, 30)) == before
     keep_in_postgres(here.home, postgres_words(lake))
     assert [each.thread_id for each in LabelLedger(here.home / LABELS).standing()] == [1, 2]
+
+
+def test_a_move_is_not_called_done_if_what_it_filled_was_emptied(here: Installation, postgres: Postgres) -> None:
+    lake, before = postgres.new_lake(), contents(here.database)
+    assert migrate(here, lake).returncode == 0
+    database = lake.split("dbname=")[1].split()[0]
+    postgres.query(f"DROP DATABASE {database} WITH (FORCE)")
+    postgres.query(f"CREATE DATABASE {database}")
+    lake_module._attached.clear()
+    repeated = migrate(here, lake)
+    assert (repeated.returncode, repeated.stderr.count("\n")) == (1, 1)
+    assert f"was moved to {lake}, which is empty now" in repeated.stderr
+    here.extra["BIZCHARTS_DATABASE"] = lake
+    lost = here.run_here("poll", "--once", now=NOW)
+    assert (lost.returncode, lost.stderr.count("\n")) == (1, 1)
+    assert "PostgreSQL has no lake there, but this installation has had one" in lost.stderr
+    del here.extra["BIZCHARTS_DATABASE"]
+    # As the document says:
+    for kept in (here.home / "ledgers").glob("before-move-*/*"):
+        kept.rename(here.home / "ledgers" / kept.name)
+    for kept in here.home.glob("bizcharts.duckdb.before-move-*"):
+        kept.rename(here.home / f"bizcharts.duckdb{kept.name.partition('before-move-')[2][15:]}")
+    for note in here.home.glob("*.moved"):
+        note.unlink()
+    assert contents(here.database) == before
+    done = here.run_here("migrate", "--to", lake, "--files", str(here.folder / "new"), now=NOW)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_lake_that_was_left_is_not_emptied_by_a_move_to_it(here: Installation, postgres: Postgres) -> None:

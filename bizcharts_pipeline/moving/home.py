@@ -98,6 +98,11 @@ def move_home(settings: Settings, target: Settings, now: datetime) -> list[Done]
         mover = _mover(home)
         _refuse_move_of_another(source, new, mover)
         if (left := source.note()) and left.target == new.name:
+            if not new.exists():
+                raise MoveFailed(
+                    f"{source.name} was moved to {new.name}, which is empty now. docs/operating.md, 'Many machines', "
+                    "says how to go on with the old one as it was; then move it again."
+                )
             new.end_move()
             return [Left(source.name, new.name, None)]
         source.require()

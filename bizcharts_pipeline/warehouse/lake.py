@@ -41,6 +41,7 @@ from bizcharts_pipeline.core.postgres import (
     moved_record,
     unmark_moved,
 )
+from bizcharts_pipeline.core.sqlite_seal import FOLDER as LEDGERS
 from bizcharts_pipeline.settings import LAKE, postgres_words
 from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.catalogue import (
@@ -393,9 +394,11 @@ class Lake(Database):
         Raises:
             DatabaseLost: the installation has had this lake.
         """
-        if self._noted():
+        note = moved.read_note(self._home() / LEDGERS)
+        if self._noted() or (note and note.target == self.address):
+            mark = self._mark() if self._noted() else moved.note_path(self._home() / LEDGERS)
             raise DatabaseLost(
-                f"{self.name}: PostgreSQL has no lake there, but this installation has had one ({self._mark()}). "
+                f"{self.name}: PostgreSQL has no lake there, but this installation has had one ({mark}). "
                 "Restore its dump; or delete that file to start with an empty lake."
             )
         place = place_of(self.files) if self.files else Folder(self._home() / FOLDER)
