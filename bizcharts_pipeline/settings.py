@@ -137,9 +137,12 @@ def _catalogue_words(text: str) -> str:
 
 
 def _files(text: str) -> str:
-    if "://" in text:
+    if "://" in text or text.startswith("s3:"):
         if not _BUCKET_FORM.fullmatch(text.rstrip("/")):
-            raise ValueError(f"must be a folder on a disk that all machines mount, or {BUCKET}BUCKET/PREFIX")
+            raise ValueError(
+                f"must be a folder on a disk that all machines mount, or {BUCKET}BUCKET/PREFIX with a bucket of 3 to "
+                "63 small letters, digits, dots and hyphens"
+            )
         return text.rstrip("/")
     # The catalogue keeps it: a link in it is not resolved, as it may lead elsewhere on another machine.
     return os.path.abspath(REPOSITORY_ROOT / _user_file(text)) if text else ""

@@ -196,9 +196,10 @@ def test_nothing_is_moved_while_a_run_is_in_progress(here: Installation, postgre
 
 
 def test_ledgers_that_were_left_in_files_beside_a_lake_are_not_used_after_they_were_moved_to_it(
-    here: Installation, postgres: Postgres
+    here: Installation, postgres: Postgres, tmp_path: Path
 ) -> None:
     lake = postgres.new_lake()
+    Database.named(lake, tmp_path / "there", 30).migrate()
     here.extra["BIZCHARTS_DATABASE"] = lake  # the file, and its ledgers, are still there
     assert here.run_here("poll", "--once", now=NOW).returncode == 0
     assert "was not moved there yet" in here.run_here("labels", "stats", now=NOW).stderr
@@ -324,6 +325,9 @@ def test_a_lake_that_does_not_exist_yet_is_not_taken_for_the_present_one(
     lake, before = postgres.new_lake(), contents(here.database)
     here.extra["BIZCHARTS_DATABASE"] = lake  # a step too early
     assert "PostgreSQL has no lake there" in migrate(here, lake).stderr
+    polled = here.run_here("poll", "--once", now=NOW)
+    assert (polled.returncode, polled.stderr.count("\n")) == (1, 1)
+    assert "run `bizcharts migrate --to` with this address" in polled.stderr
     del here.extra["BIZCHARTS_DATABASE"]
     assert migrate(here, lake).returncode == 0
     assert contents(Database.named(lake, here.home, 30)) == before

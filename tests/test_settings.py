@@ -97,6 +97,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("BIZCHARTS_DATABASE", "ducklake:lake.ducklake", "database: of a lake must be ducklake:postgres:"),
         ("BIZCHARTS_DATABASE_FILES", "gs://bucket/lake", "database_files: must be a folder on a disk"),
         ("BIZCHARTS_DATABASE_FILES", "s3://Bucket/lake", "or s3://BUCKET/PREFIX"),
+        ("BIZCHARTS_DATABASE_FILES", "s3:/bucket/lake", "or s3://BUCKET/PREFIX"),
         ("BIZCHARTS_DATABASE_FILES", "s3://bucket/../other", "or s3://BUCKET/PREFIX"),
         ("BIZCHARTS_DATABASE_FILES", "s3://bucket/a*/b", "or s3://BUCKET/PREFIX"),
         ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "inf", "finite"),

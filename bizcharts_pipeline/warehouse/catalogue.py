@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from bizcharts_pipeline.core.blanking import blank_text
 from bizcharts_pipeline.core.postgres import MOVED, one_line, refusal
 from bizcharts_pipeline.warehouse.errors import (
     DatabaseBusy,
@@ -68,9 +69,8 @@ def named_error(name: str, error: duckdb.Error) -> DatabaseError:
             "BizCharts may write to the lake."
         )
     if _BUCKET_FAILS.search(message):
-        return DatabaseUnavailable(
-            f"{name}: the bucket of the lake's files cannot be used. ({_DUCKDBS_ADVICE.sub('', message)})"
-        )
+        reason = blank_text(_DUCKDBS_ADVICE.sub("", message))  # the service may repeat a token
+        return DatabaseUnavailable(f"{name}: the bucket of the lake's files cannot be used. ({reason})")
     if disk_is_full(message):
         return DatabaseFull(f"{name}: nothing was written, because a disk is full; free some space. ({message})")
     if _AWAY.search(message):

@@ -209,6 +209,14 @@ def check_home(home: Path) -> None:
         Installation(home, home / DATABASE).check()
 
 
+def own_file(home: Path) -> Path | None:
+    """Return the DuckDB file that is the database of ``home``, wherever it is; ``None`` if there is none."""
+    file = home / DATABASE
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        file = Path(json.loads(read_regular(home / MARK))["database"])
+    return None if is_missing(file) else file
+
+
 def is_missing(path: Path) -> bool:
     """Whether the database does not exist or is an empty file."""
     return not path.exists() or (not is_special(path) and path.stat().st_size == 0)

@@ -66,7 +66,7 @@ from bizcharts_pipeline.warehouse.compact import Compaction
 from bizcharts_pipeline.warehouse.database import Database, Held
 from bizcharts_pipeline.warehouse.database_file import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseLost, DatabaseUnavailable
-from bizcharts_pipeline.warehouse.installation import LAKE_MARK, Installation
+from bizcharts_pipeline.warehouse.installation import LAKE_MARK, Installation, own_file
 from bizcharts_pipeline.warehouse.interrupts import passed_on, transaction
 from bizcharts_pipeline.warehouse.lake_commits import find_lost_commit, undo
 from bizcharts_pipeline.warehouse.lake_files import Bucket, Folder, place_of
@@ -400,6 +400,11 @@ class Lake(Database):
             raise DatabaseLost(
                 f"{self.name}: PostgreSQL has no lake there, but this installation has had one ({mark}). "
                 "Restore its dump; or delete that file to start with an empty lake."
+            )
+        if not self.is_target and (file := own_file(self._home())):
+            raise DatabaseUnavailable(
+                f"{self.name}: PostgreSQL has no lake there, and the database of this home is {file}. To move it, "
+                "unset BIZCHARTS_DATABASE and run `bizcharts migrate --to` with this address."
             )
         place = place_of(self.files) if self.files else Folder(self._home() / FOLDER)
         place.open(opened)

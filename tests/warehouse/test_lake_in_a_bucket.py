@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from buckets import Buckets, running_buckets
 from installation import Installation
@@ -19,6 +20,7 @@ from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.warehouse import errors, lake, lake_files
+from bizcharts_pipeline.warehouse.catalogue import named_error
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.lake import Lake
@@ -139,6 +141,12 @@ def test_another_service_and_another_bucket_are_not_taken_for_that_of_the_lake(
         with pytest.raises(errors.DatabaseUnavailable, match=r"cannot be used.*NoSuchBucket"):
             nowhere.migrate()
         assert not other.objects(bucket_lake.files)
+
+
+def test_a_token_that_the_service_repeats_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "not-the-token-0123456789")
+    said = duckdb.HTTPException("HTTP Error: GET of x (HTTP 503) ExpiredToken: not-the-token-0123456789 has expired")
+    assert "ExpiredToken: <AWS_SESSION_TOKEN> has expired" in str(named_error("x", said))
 
 
 def test_a_lake_is_not_put_where_other_objects_are_but_where_a_killed_command_has_begun_it(
