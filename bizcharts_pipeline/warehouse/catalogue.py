@@ -48,6 +48,7 @@ FROM (SELECT file_size_bytes, end_snapshot FROM public.ducklake_data_file
 _AWAY = re.compile(
     "Unable to connect|could not connect|connection to server|server closed the connection|terminating connection|"
     "no connection to the server|timeout expired|could not (receive|send) data|Connection (refused|reset|timed out)|"
+    "Current transaction is aborted|"  # by an error that DuckDB has not told
     "SSL SYSCALL|database system is|remaining connection slots|too many clients|could not translate host name|"
     'Failed to execute query "[^"]*":$',  # libpq has no words for a connection that is lost already
     re.IGNORECASE,

@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import duckdb
@@ -54,6 +55,20 @@ def stop_in_the_middle(database: Database) -> None:
         time.sleep(600)
 
 
+def write_numbers_for_ever(database: Database, first: int, stored: Path, refused: Path) -> None:
+    """Write numbers from ``first`` on, one in each transaction, and note in which file each belongs."""
+    for number in count(first):
+        try:
+            with database.write() as connection:
+                connection.execute(PAIR.format(id=number, count=1))
+            outcome = stored
+        except DatabaseError:
+            outcome = refused
+            time.sleep(0.05)
+        with outcome.open("a") as file:
+            file.write(f"{number}\n")
+
+
 def hold_as_a_shell_does(path: Path, seconds: float, read_only: bool) -> None:
     connection = duckdb.connect(str(path), read_only=read_only)
     say("held")
@@ -85,6 +100,8 @@ if __name__ == "__main__":
             read_pairs(database, int(rest[0]))
         case "batches":
             write_batches_for_ever(database)
+        case "numbers":
+            write_numbers_for_ever(database, int(rest[0]), Path(rest[1]), Path(rest[2]))
         case "half":
             stop_in_the_middle(database)
         case "hold":
