@@ -86,10 +86,9 @@ def _timed(pipeline: LivePipeline, board: SimulatedBoard) -> Callable[[], float]
 
 
 def _moves(postgres: Postgres, home: Path) -> Iterator[Row]:
-    def named(name: str) -> Database:
-        return Database.named(name, home, 60)
-
-    file, lake, back = named(str(home / "a.duckdb")), named(postgres.new_lake()), named(str(home / "b.duckdb"))
+    file = Database.named(str(home / "a" / "a.duckdb"), home / "a", 60)
+    lake = Database.named(postgres.new_lake(), home / "lake", 60)
+    back = Database.named(str(home / "b" / "b.duckdb"), home / "b", 60)
     file.prepare()
     with file.write() as connection:
         connection.execute(_POSTS.format(count=MILLION))

@@ -22,11 +22,11 @@ import sys
 from pathlib import Path
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.moving import copy_tables
-source, target, home, folder = sys.argv[1:]
+source, target, home, other, folder = sys.argv[1:]
 Path(folder).mkdir(exist_ok=True)
 print("moving", flush=True)
 with Database.named(source, Path(home), 30).held(Path(folder), ()) as held:
-    copy_tables(held.connection, Database.named(target, Path(home), 30), Path(folder))
+    copy_tables(held.connection, Database.named(target, Path(other), 30), Path(folder))
 """
 # What Parquet, JSON and a lake could lose: times to the microsecond, money, numbers that are none, bytes, nothing.
 ODD = (
@@ -42,7 +42,7 @@ ODD = (
 @pytest.fixture
 def file(tmp_path: Path) -> Database:
     """A file with rows of every kind."""
-    database = Database.named(str(tmp_path / "home" / "bizcharts.duckdb"), tmp_path / "home", 30)
+    database = Database.named(str(tmp_path / "file" / "bizcharts.duckdb"), tmp_path / "file", 30)
     database.prepare()
     for write in KINDS.values():
         write(database, times=2)
@@ -144,7 +144,8 @@ def test_a_move_killed_at_any_moment_leaves_no_target_or_a_whole_one(
     source, target = (file, lake) if to_lake else (lake, back)
     before = contents(source)
     for number, seconds in enumerate((0.6, 1.2, 2.0, 3.0)):
-        words = [source.name, target.name, str(tmp_path / "home"), str(tmp_path / f"draft{number}")]
+        homes = [str(tmp_path / "file"), str(tmp_path / "home")] if to_lake else [str(tmp_path / "home")] * 2
+        words = [source.name, target.name, *homes, str(tmp_path / f"draft{number}")]
         mover = subprocess.Popen([sys.executable, "-c", MOVE, *words], stdout=subprocess.PIPE, text=True)
         assert mover.stdout
         assert mover.stdout.readline() == "moving\n"
