@@ -37,7 +37,7 @@ def rows() -> Iterator[Row]:
     """Yield the figures; ticks alternate between the two."""
     with running_postgres() as postgres, tempfile.TemporaryDirectory() as folder:
         yield from _ticks(postgres, Path(folder))
-        yield from _moves(postgres, Path(folder) / "moved")
+        yield from _moves(postgres, Path(folder))
 
 
 def _ticks(postgres: Postgres, folder: Path) -> Iterator[Row]:
@@ -85,15 +85,15 @@ def _timed(pipeline: LivePipeline, board: SimulatedBoard) -> Callable[[], float]
     return run
 
 
-def _moves(postgres: Postgres, home: Path) -> Iterator[Row]:
-    file = Database.named(str(home / "a" / "a.duckdb"), home / "a", 60)
-    lake = Database.named(postgres.new_lake(), home / "lake", 60)
-    back = Database.named(str(home / "b" / "b.duckdb"), home / "b", 60)
+def _moves(postgres: Postgres, folder: Path) -> Iterator[Row]:
+    file = Database.named(str(folder / "source" / "posts.duckdb"), folder / "source", 60)
+    lake = Database.named(postgres.new_lake(), folder / "moved", 60)
+    back = Database.named(str(folder / "back" / "posts.duckdb"), folder / "back", 60)
     file.prepare()
     with file.write() as connection:
         connection.execute(_POSTS.format(count=MILLION))
     for what, source, target in (("to a lake", file, lake), ("back to a file", lake, back)):
-        with tempfile.TemporaryDirectory(dir=home) as draft:
+        with tempfile.TemporaryDirectory(dir=folder) as draft:
             started = time.perf_counter()
             with source.held(Path(draft), ()) as held:
                 copy_tables(held.connection, target, Path(draft))
