@@ -89,6 +89,7 @@ def _moves(postgres: Postgres, folder: Path) -> Iterator[Row]:
     file = Database.named(str(folder / "source" / "posts.duckdb"), folder / "source", 60)
     lake = Database.named(postgres.new_lake(), folder / "moved", 60)
     back = Database.named(str(folder / "back" / "posts.duckdb"), folder / "back", 60)
+    (folder / "back").mkdir()
     file.prepare()
     with file.write() as connection:
         connection.execute(_POSTS.format(count=MILLION))
