@@ -1,8 +1,8 @@
 """The database as a lake, for many machines: DuckLake, with its catalogue in PostgreSQL and its rows in Parquet files
 on a disk that all machines mount, or in a bucket of an S3-compatible service.
 
-A process keeps one DuckDB with the lake attached, since attaching takes longer than a write; each read and each write
-is one transaction, and reads one snapshot. There is **one writer at a time**: DuckLake merges the commits of concurrent
+A process keeps one DuckDB with the lake attached for an hour, since attaching takes longer than a write; each read and
+each write is one transaction, and reads one snapshot. There is **one writer at a time**: DuckLake merges the commits of concurrent
 writers, and has missed conflicts in doing so. Three things keep that from happening:
 
 1. A writer holds an advisory lock of PostgreSQL from before its snapshot until after its commit. It belongs to a
@@ -73,6 +73,8 @@ from bizcharts_pipeline.warehouse.lake_files import Bucket, Folder, place_of
 from bizcharts_pipeline.warehouse.statistics import table_names
 from bizcharts_pipeline.warehouse.values import quoted
 
+# DuckDB keeps the footers of all files that it has read, also of those that have been deleted since.
+ATTACHED_SECONDS = 3600
 FOLDER = "lake"  # in the home, unless the settings name another
 SNAPSHOT_HOURS = 24  # for readers, and for whoever wants to look back
 REWRITE_SHARE = 0.2  # of a file's rows that are deleted
@@ -95,7 +97,7 @@ _UPKEEP = (
 )
 
 _logger = logging.getLogger(__name__)
-_attached: dict[tuple[str, str], duckdb.DuckDBPyConnection] = {}
+_attached: dict[tuple[str, str], tuple[duckdb.DuckDBPyConnection, float]] = {}  # and when, on the monotonic clock
 _inherited: list[duckdb.DuckDBPyConnection] = []
 _attaching = threading.Lock()
 
@@ -352,9 +354,14 @@ class Lake(Database):
         """Return this process's DuckDB with the lake attached; ``None`` if there is no lake and none is created."""
         with _attaching:
             key = (self.address, self.files)
-            if key not in _attached and (opened := self._attach(create=create)):
-                _attached[key] = opened
-            return _attached.get(key)
+            opened, since = _attached.get(key, (None, 0.0))
+            if opened and time.monotonic() - since < ATTACHED_SECONDS:
+                return opened
+            # What other threads have of the one before lives until they end.
+            _attached.pop(key, None)
+            if opened := self._attach(create=create):
+                _attached[key] = (opened, time.monotonic())
+            return opened
 
     def _attach(self, *, create: bool, copy_to: Path | None = None) -> duckdb.DuckDBPyConnection | None:
         opened = duckdb.connect(config=_CONFIG)
@@ -478,7 +485,7 @@ def _rolled_back(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def _forget_in_child() -> None:
     """After a fork, the parent's connections are left alone: closing one would end it on the server."""
     global _attaching
-    _inherited.extend(_attached.values())
+    _inherited.extend(opened for opened, _ in _attached.values())
     _attached.clear()
     _attaching = threading.Lock()
 

@@ -149,6 +149,24 @@ def test_a_reader_sees_one_snapshot_while_others_write_and_compact(lake: Lake) -
     assert rows(lake) == 9
 
 
+def test_a_process_attaches_anew_now_and_then_and_leaves_no_connection_behind(
+    lake: Lake, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database_of(lake)}'"
+    lake.migrate()
+    monkeypatch.setattr(lake_module, "ATTACHED_SECONDS", 0)
+    with lake.read() as connection:
+        for number in range(10):
+            with lake.write() as writer:
+                writer.execute(ADD.format(number))
+        assert connection.execute("SELECT count(*) FROM thread_observations").fetchall() == [(0,)]
+    assert rows(lake) == 10
+    deadline = time.monotonic() + 10
+    while int(postgres.query(sessions)) > 2:  # of the DuckDB that is left
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 def test_maintenance_merges_the_small_files_and_keeps_every_row(lake: Lake) -> None:
     for number in range(60):
