@@ -2,8 +2,8 @@
 on a disk that all machines mount, or in a bucket of an S3-compatible service.
 
 A process keeps one DuckDB with the lake attached for an hour, since attaching takes longer than a write; each read and
-each write is one transaction, and reads one snapshot. There is **one writer at a time**: DuckLake merges the commits of concurrent
-writers, and has missed conflicts in doing so. Three things keep that from happening:
+each write is one transaction, and reads one snapshot. There is **one writer at a time**: DuckLake merges the commits of
+concurrent writers, and has missed conflicts in doing so. Three things keep that from happening:
 
 1. A writer holds an advisory lock of PostgreSQL from before its snapshot until after its commit. It belongs to a
    transaction of a connection of its own, so the server releases it when the writer dies or is cut off.
