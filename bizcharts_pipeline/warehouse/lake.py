@@ -88,7 +88,10 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+# DuckLake makes no index, and asks for the statistics of a column, of all files of the last day, with each filter.
+_INDEX = "CREATE INDEX IF NOT EXISTS bizcharts_column_stats ON public.ducklake_file_column_stats (table_id, column_id)"
 _UPKEEP = (
+    f"CALL postgres_execute('{CATALOGUE}', '{_INDEX}')",
     f"CALL ducklake_expire_snapshots('{_LAKE}', older_than => now() - INTERVAL {SNAPSHOT_HOURS} HOUR)",
     f"CALL ducklake_rewrite_data_files('{_LAKE}', delete_threshold => {REWRITE_SHARE})",
     f"CALL ducklake_merge_adjacent_files('{_LAKE}')",

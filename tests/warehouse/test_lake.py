@@ -168,7 +168,7 @@ def test_a_process_attaches_anew_now_and_then_and_leaves_no_connection_behind(
 
 
 @pytest.mark.slow
-def test_maintenance_merges_the_small_files_and_keeps_every_row(lake: Lake) -> None:
+def test_maintenance_merges_the_small_files_and_keeps_every_row(lake: Lake, postgres: Postgres) -> None:
     for number in range(60):
         with lake.write() as connection:
             connection.execute(ADD.format(number))
@@ -176,9 +176,11 @@ def test_maintenance_merges_the_small_files_and_keeps_every_row(lake: Lake) -> N
     expected = contents(lake)
     assert lake.compact(dry_run=True).worth_it
     assert contents(lake) == expected
-    done = lake.compact()
-    assert done.done
-    assert contents(lake) == expected
+    for _ in range(2):
+        done = lake.compact()
+        assert done.done
+        assert contents(lake) == expected
+    assert postgres.query("SELECT indexname FROM pg_indexes WHERE indexname ~ '^bizcharts'", database_of(lake))
 
 
 @pytest.mark.slow
