@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Thread
 
-_QUERY, _CHANGES, _COMMIT = b"Q", b"ducklake_snapshot_changes", b"COMMIT"
+_QUERY, _CHANGES, _COMMIT = b"Q", b'"public".ducklake_snapshot_changes', b"COMMIT"
 
 
 @dataclass

@@ -88,6 +88,23 @@ def test_ticks_scores_indexes_and_maintenance_are_the_same_on_a_file_and_on_a_la
     assert len(buckets.objects(place)) > 50
 
 
+def test_init_creates_a_lake_but_not_a_second_time_nor_over_a_lost_one(
+    tmp_path: Path, lake: Lake, postgres: Postgres
+) -> None:
+    here = Installation(tmp_path, "http://127.0.0.1:9", extra={"BIZCHARTS_DATABASE": lake.address})
+    assert "has no lake there" in here.run_here("stats").stderr
+    made = here.run_here("init")
+    assert (made.returncode, made.stdout) == (0, f"{lake.address}: created, empty.\n"), made.stderr
+    assert here.run_here("stats").returncode == 0
+    again = here.run_here("init")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "already exists" in again.stderr
+    postgres.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public", lake.address.split("dbname=")[1].split()[0])
+    lost = here.run_here("init")
+    assert (lost.returncode, lost.stderr.count("\n")) == (1, 1)
+    assert "this installation has had one" in lost.stderr
+
+
 @pytest.mark.slow
 def test_the_commands_work_on_a_lake_or_say_what_to_use_instead(tmp_path: Path, lake: Lake) -> None:
     world = World(3, START - timedelta(days=DAYS), DAYS + 1)

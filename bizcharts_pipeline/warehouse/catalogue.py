@@ -101,8 +101,12 @@ def extension_file(name: str) -> Path:
 
 def row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     """Return the only row that the lake's PostgreSQL answers to ``query``, in the transaction of ``connection``."""
-    found = connection.execute(f"FROM postgres_query('{CATALOGUE}', {quoted(query)})").fetchone()
-    return found or (0,)
+    return next(iter(ask_all(connection, query)), (0,))
+
+
+def ask_all(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """Return all rows that the lake's PostgreSQL answers to ``query``, in the transaction of ``connection``."""
+    return connection.execute(f"FROM postgres_query('{CATALOGUE}', {quoted(query)})").fetchall()
 
 
 def ask(connection: duckdb.DuckDBPyConnection, query: str) -> Any:

@@ -163,7 +163,7 @@ class Lake(Database):
         if not self.exists():
             raise DatabaseUnavailable(
                 f"{self.name}: PostgreSQL has no lake there. Correct BIZCHARTS_DATABASE, or create one with `bizcharts "
-                "poll --once`, `bizcharts import --from DAY` or `bizcharts migrate --to`."
+                "init`, or with `bizcharts migrate --to` from the database that you have."
             )
         with self._cursor() as connection, self._named_errors():
             self._refuse_moved(connection)

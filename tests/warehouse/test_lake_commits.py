@@ -17,12 +17,33 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.lake import Lake
 
 WRITER = Path(__file__).with_name("lake_worker.py")
+MORE = """
+INSERT INTO thread_observations (thread_id, seen_at, reply_count)
+SELECT i, TIMESTAMP '2026-03-02', i FROM range({}, {}) AS t(i)
+"""
 NARROW = "SELECT min(thread_id), max(thread_id) FROM thread_observations"
+STATEMENTS = """
+import sys
+from bizcharts_pipeline.warehouse.database import Database
+with Database.named(sys.argv[1], None, 30).write() as connection:
+    connection.execute({0!r})
+"""
+# What deletes rows of files of which rows were deleted before.
+DELETIONS = {
+    "once more": "DELETE FROM thread_observations WHERE thread_id = 3",
+    "of several files": "DELETE FROM thread_observations WHERE thread_id % 10 = 4",
+    "changed": "UPDATE thread_observations SET reply_count = 7 WHERE thread_id BETWEEN 2 AND 120",
+    "with the rest of another": "DELETE FROM thread_observations WHERE thread_id < 100 OR thread_id = 199",
+    "and more added": "DELETE FROM thread_observations WHERE thread_id = 5; " + MORE.format(-5, -1),
+    "all but new ones": "DELETE FROM thread_observations; " + MORE.format(-5, -1),
+}
+FILES = "TABLE ducklake_{} ORDER BY 1"
 COMPACT = """
 import sys
 from bizcharts_pipeline.warehouse import lake
 from bizcharts_pipeline.warehouse.database import Database
 lake.MIN_SMALL_FILES = 1
+lake._UPKEEP = [each.replace("24 HOUR", "0 SECOND") if "expire" in each else each for each in lake._UPKEEP]
 Database.named(sys.argv[1], None, 30).compact()
 """
 
@@ -82,6 +103,86 @@ def test_a_commit_whose_answer_is_lost_leaves_nothing_and_the_writer_repeated_co
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("deletion", DELETIONS)
+@pytest.mark.parametrize("where", ["lake", "bucket_lake"])
+def test_a_lost_commit_that_deletes_more_of_a_file_leaves_what_was_deleted_before(
+    deletion: str,
+    where: str,
+    request: pytest.FixtureRequest,
+    proxy: CutCommits,
+    postgres: Postgres,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lake: Lake = request.getfixturevalue(where)
+    alone = Database.named(str(tmp_path / "alone.duckdb"), None, 10)
+    statement, database = DELETIONS[deletion], lake.address.split("dbname=")[1].split()[0]
+
+    def write(*statements: str) -> None:
+        for each in statements:
+            for target in (lake, alone):
+                with target.write() as connection:
+                    connection.execute(each)
+
+    def catalogue() -> list[str]:
+        tables = ("data_file", "delete_file", "files_scheduled_for_deletion", "file_column_stats")
+        return [postgres.query(FILES.format(table), database) for table in tables]
+
+    write(MORE.format(0, 100), MORE.format(100, 200))
+    write(*(f"DELETE FROM thread_observations WHERE thread_id IN ({each}, 15{each})" for each in (1, 2)))
+    for _ in range(2):  # also after a commit that was undone
+        before, files = contents(lake), catalogue()
+        run_cut(proxy, lake, postgres, "-c", STATEMENTS.format(statement), cut=1)
+        with lake.write():
+            pass
+        assert contents(lake) == before == contents(alone)
+        assert catalogue() == files
+        write(
+            "DELETE FROM thread_observations WHERE thread_id = 66",
+            "DELETE FROM thread_observations WHERE thread_id = 6",
+        )
+        assert contents(lake) == contents(alone)
+    write(statement)
+    assert contents(lake) == contents(alone)
+    monkeypatch.setattr(lake_module, "MIN_SMALL_FILES", 1)
+    monkeypatch.setattr(lake_module, "_UPKEEP", [each.replace("24 HOUR", "0 SECOND") for each in lake_module._UPKEEP])
+    for _ in range(2):
+        lake.compact()
+        assert contents(lake) == contents(alone)
+    with lake.read() as connection, alone.read() as other:
+        assert connection.execute(NARROW).fetchall() == other.execute(NARROW).fetchall()
+
+
+@pytest.mark.slow
+def test_a_lost_commit_that_only_ends_files_may_stay_and_nothing_is_missing(
+    lake: Lake, proxy: CutCommits, postgres: Postgres
+) -> None:
+    for each in (MORE.format(0, 100), "DELETE FROM thread_observations WHERE thread_id = 3", MORE.format(100, 200)):
+        with lake.write() as connection:
+            connection.execute(each)
+    rest = "DELETE FROM thread_observations WHERE thread_id < 100"
+    run_cut(proxy, lake, postgres, "-c", STATEMENTS.format(rest), cut=1)
+    with lake.write() as connection:
+        connection.execute(rest)
+    with lake.read() as connection:
+        assert connection.execute(NARROW).fetchall() == [(100, 199)]
+
+
+@pytest.mark.slow
+def test_the_extremes_of_a_table_without_deletions_are_those_of_its_rows_after_a_lost_commit(
+    lake: Lake, proxy: CutCommits, postgres: Postgres
+) -> None:
+    with lake.write() as connection:
+        connection.execute(MORE.format(0, 100))
+    run_cut(proxy, lake, postgres, "-c", STATEMENTS.format(MORE.format(-50, 300)), cut=1)
+    with lake.write():
+        pass
+    with lake.read() as connection:
+        assert connection.execute(NARROW).fetchall() == [(0, 99)]
+        assert connection.execute("SELECT count(*) FROM thread_observations").fetchall() == [(100,)]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["expire", "rewrite", "merge"])
 def test_a_merge_of_files_whose_answer_is_lost_loses_no_row(
     step: str, lake: Lake, proxy: CutCommits, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
@@ -90,6 +191,9 @@ def test_a_merge_of_files_whose_answer_is_lost_loses_no_row(
         write(lake)
     before = contents(lake)
     run_cut(proxy, lake, postgres, "-c", COMPACT, cut={"expire": 1, "rewrite": 2, "merge": 3}[step])
+    changes = "SELECT changes_made FROM ducklake_snapshot_changes ORDER BY snapshot_id DESC LIMIT 1"
+    made = postgres.query(changes, lake.address.split("dbname=")[1].split()[0])
+    assert step in made or (step == "expire" and "rewrite" not in made)
     with lake.write():
         pass
     assert contents(lake) == before
