@@ -55,6 +55,7 @@ _AWAY = re.compile(
 )
 _NO_FILE = re.compile(r"Cannot open file|No such file|Failed to create directory|Input/output error", re.IGNORECASE)
 _BUCKET_FAILS = re.compile(r"HTTP Error: |error for HTTP [A-Z]+ to '")
+_STATEMENT = re.compile('^.*": | LINE [0-9]+: .*')  # that DuckDB's own message repeats, before libpq's
 _DUCKDBS_ADVICE = re.compile(" Authentication Failure - this is usually.*| LINE 1: .*")
 _OVERTAKEN = "maximum retry count"
 
@@ -75,7 +76,7 @@ def named_error(name: str, error: duckdb.Error) -> DatabaseError:
     if disk_is_full(message):
         return DatabaseFull(f"{name}: nothing was written, because a disk is full; free some space. ({message})")
     if _AWAY.search(message):
-        return DatabaseUnavailable(f"{name}: PostgreSQL does not answer. ({message})")
+        return DatabaseUnavailable(f"{name}: PostgreSQL does not answer. ({_STATEMENT.sub('', message)})")
     if _NO_FILE.search(message):
         return DatabaseUnavailable(
             f"{name}: a file of the lake cannot be opened; is its disk mounted? If PostgreSQL has restarted, the next "

@@ -45,7 +45,8 @@ WHERE deletions.delete_file_id >= {first_file} AND deletions.begin_snapshot < {s
 """
 _KEPT = """
 SELECT data_file_id, path FROM public.ducklake_files_scheduled_for_deletion
-WHERE data_file_id < {first_file} AND path_is_relative AND path LIKE '%-delete.parquet' ORDER BY data_file_id DESC
+WHERE data_file_id < {first_file} AND path_is_relative AND path LIKE '%-delete.parquet'
+ORDER BY schedule_start DESC, data_file_id DESC
 """
 _DELETED_IN = "_ducklake_internal_snapshot_id"  # column of a file of deletions that several snapshots have made
 # The statistics of tables stay, as where rows were added and deleted again.
@@ -129,7 +130,7 @@ def _replaced(
     for number, name in ask_all(connection, _KEPT.format(**words)) if replacing else ():
         if replacing and place.has(connection, name):
             of, *content = _deletions(connection, f"{place}/{name}")
-            if of in replacing:  # of several, the newest is the one that was replaced
+            if of in replacing:  # of several, the last one to be replaced
                 data_file, table, begin = replacing.pop(of)
                 columns = [table, begin, data_file, quoted(name.rpartition("/")[2]), "true", "'parquet'", *content]
                 entries[number] = ", ".join(map(str, columns))

@@ -56,11 +56,16 @@ def stop_in_the_middle(database: Database) -> None:
 
 
 def write_numbers_for_ever(database: Database, first: int, stored: Path, refused: Path) -> None:
-    """Write numbers from ``first`` on, one in each transaction, and note in which file each belongs."""
+    """Write numbers from ``first`` on, one in each transaction, and note in which file each belongs. The transaction
+    also sets the row of ``-first`` to the number, so that a file loses a row again and again.
+    """
     for number in count(first):
         try:
             with database.write() as connection:
                 connection.execute(PAIR.format(id=number, count=1))
+                if number == first:
+                    connection.execute(PAIR.format(id=-first, count=number))
+                connection.execute(f"UPDATE thread_observations SET reply_count = {number} WHERE thread_id = {-first}")
             outcome = stored
         except DatabaseError:
             outcome = refused

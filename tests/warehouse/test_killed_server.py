@@ -17,6 +17,7 @@ from bizcharts_pipeline.warehouse.lake import Lake
 
 WORKER = Path(__file__).with_name("database_worker.py")
 KILLS, WRITERS = 60, 3
+MILLION = 1_000_000
 SEED = "KILLS_SEED"  # of the environment, to repeat a run
 
 
@@ -26,7 +27,7 @@ def test_sixty_kills_of_postgresql_lose_nothing_and_keep_nothing_that_was_refuse
 ) -> None:
     seed = int(os.environ.get(SEED, random.randrange(10**6)))
     print(f"{SEED}={seed}")
-    chance, firsts = random.Random(seed), count(1_000_000, 1_000_000)
+    chance, firsts = random.Random(seed), count(MILLION, MILLION)
     lake.migrate()
     stored, refused = tmp_path / "stored", tmp_path / "refused"
 
@@ -55,12 +56,14 @@ def test_sixty_kills_of_postgresql_lose_nothing_and_keep_nothing_that_was_refuse
         pass
     with lake.read() as connection:
         read_contents(connection)
-        found = [number for (number,) in connection.execute("SELECT thread_id FROM thread_observations").fetchall()]
+        rows = connection.execute("SELECT thread_id, reply_count FROM thread_observations").fetchall()
         extremes = connection.execute("SELECT min(thread_id), max(thread_id) FROM thread_observations").fetchall()
-    assert extremes == [(min(found), max(found))]
+    found, last = [number for number, _ in rows if number > 0], {-first: number for first, number in rows if first < 0}
+    assert extremes == [(-max(last), max(found))]
+    assert last == {first: max(each for each in found if each // MILLION * MILLION == first) for first in last}
     assert max(Counter(found).values()) == 1
     said = set(map(int, stored.read_text().split()))
     assert said <= set(found)
     assert not set(map(int, refused.read_text().split())) & set(found)
     # A process may be killed after a commit and before it notes it.
-    assert len(found) - len(said) <= next(firsts) // 1_000_000
+    assert len(found) - len(said) <= next(firsts) // MILLION

@@ -221,6 +221,7 @@ def test_a_server_killed_in_the_middle_loses_no_commit_and_is_named_while_it_is_
             with pytest.raises(errors.DatabaseUnavailable, match="PostgreSQL does not answer") as away:
                 use()
             assert "\n" not in str(away.value)
+            assert "keepalives" not in str(away.value), "the words of the connection are no news"
     finally:
         postgres.start()
     kept = rows(lake)

@@ -103,6 +103,7 @@ def test_a_commit_whose_answer_is_lost_leaves_nothing_and_the_writer_repeated_co
 
 
 @pytest.mark.slow
+@pytest.mark.fault("dropped network", stage="database", expected="so is one that deletes more rows of a file")
 @pytest.mark.parametrize("deletion", DELETIONS)
 @pytest.mark.parametrize("where", ["lake", "bucket_lake"])
 def test_a_lost_commit_that_deletes_more_of_a_file_leaves_what_was_deleted_before(
