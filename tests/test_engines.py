@@ -16,6 +16,7 @@ from bizcharts_pipeline.live import LivePipeline, run_tick
 from bizcharts_pipeline.maintenance import maintain
 from bizcharts_pipeline.service.daemon_turn import LOCK
 from bizcharts_pipeline.settings import RetentionSettings, load_settings, postgres_words
+from bizcharts_pipeline.warehouse import lake as lake_module
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.lake import Lake
@@ -100,6 +101,7 @@ def test_init_creates_a_lake_but_not_a_second_time_nor_over_a_lost_one(
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "already exists" in again.stderr
     postgres.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public", lake.address.split("dbname=")[1].split()[0])
+    lake_module._attached.clear()  # as a new process
     lost = here.run_here("init")
     assert (lost.returncode, lost.stderr.count("\n")) == (1, 1)
     assert "this installation has had one" in lost.stderr
