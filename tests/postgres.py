@@ -21,7 +21,7 @@ from tests.ports import free_port
 SECONDS = 60
 PASSWORD = "correct horse"  # of the role `guarded`; every other one is trusted
 _CONFIGURATION = """
-listen_addresses = '127.0.0.1'
+listen_addresses = '127.0.0.1{also}'
 port = {port}
 unix_socket_directories = '{folder}'
 max_connections = 300
@@ -90,8 +90,10 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """Start a server, and stop it at the end."""
+def running_postgres(network: str = "") -> Iterator[Postgres]:
+    """Start a server, and stop it at the end; ``network`` is another address of this machine at which it listens, and
+    whose neighbours it trusts.
+    """
     if find_spec("duckdb_extension_ducklake") is None or find_spec("psycopg2") is None:
         _without("the extra `lake` is not installed: `make install-lake`")
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[4]), reverse=True)
@@ -106,8 +108,9 @@ def running_postgres() -> Iterator[Postgres]:
         make = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         subprocess.run([*make, "--locale", "C"], check=True, stdout=subprocess.DEVNULL, **_unprivileged())
         with (folder / "data" / "postgresql.conf").open("a") as file:
-            file.write(_CONFIGURATION.format(port=port, folder=folder))
-        (folder / "data" / "pg_hba.conf").write_text(_ACCESS)
+            file.write(_CONFIGURATION.format(port=port, folder=folder, also=f", {network}" if network else ""))
+        neighbours = f"host all all {network}/24 trust\n" if network else ""
+        (folder / "data" / "pg_hba.conf").write_text(_ACCESS + neighbours)
         server = Postgres(folder, programs, port)
         server.start()
         try:

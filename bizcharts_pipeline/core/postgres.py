@@ -25,7 +25,10 @@ from typing import Any
 from bizcharts_pipeline.core.moved import Note
 from bizcharts_pipeline.core.postgres_dialect import as_postgres, with_marks
 
-CONNECT_SECONDS, DEAD_AFTER_SECONDS = 10, 30
+CONNECT_SECONDS = 10
+# A connection that is cut off is given up by the client well before the server, which then releases its locks: DuckLake
+# deletes the files of a commit that has failed, and must have done so when another process begins to write.
+CLIENT_SECONDS, SERVER_SECONDS = 15, 30
 # How long to try to open a connection, which may be repeated as nothing was sent yet: to a server that does not answer,
 # and to one that says that it starts.
 AWAY_SECONDS, START_SECONDS = 10.0, 60.0
@@ -72,14 +75,18 @@ _COMMENT = "ledger of BizCharts, version "
 
 
 def connection_words(words: str, *settings: str) -> str:
-    """Return the connection string with ``settings`` of the server, each as ``name=value``. A server that does not
-    answer is noticed within half a minute by this side, and a client that does not by the server, which then releases
-    its locks."""
-    known = ("tcp_keepalives_idle=10", "tcp_keepalives_interval=5", "tcp_keepalives_count=4")
+    """Return the connection string with ``settings`` of the server, each as ``name=value``. This side notices within
+    :data:`CLIENT_SECONDS` that the other's machine is cut off, and the server within :data:`SERVER_SECONDS`.
+    """
+    known = (
+        "tcp_keepalives_idle=10",
+        "tcp_keepalives_interval=5",
+        f"tcp_keepalives_count={(SERVER_SECONDS - 10) // 5}",
+    )
     of_server = " ".join(f"-c {each}" for each in (*known, *settings))
     return (
-        f"{words} connect_timeout={CONNECT_SECONDS} "
-        f"keepalives_idle=10 keepalives_interval=5 keepalives_count=4 tcp_user_timeout={DEAD_AFTER_SECONDS * 1000} "
+        f"{words} connect_timeout={CONNECT_SECONDS} keepalives_idle=5 keepalives_interval=2 "
+        f"keepalives_count={(CLIENT_SECONDS - 5) // 2} tcp_user_timeout={CLIENT_SECONDS * 1000} "
         f"application_name='{_own_name()}' options='{of_server}'"
     )
 
